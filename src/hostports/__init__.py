@@ -1,0 +1,44 @@
+"""Docker's port publishing (``-p``) for anything that has an IP address."""
+
+# The names are imported when they are first used: the command line starts without the engine.
+# Assigned instead of imported from typing, which costs a third of a bare interpreter's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hostports.core.spec import parse_spec
+    from hostports.engine import Edges, Engine, PublishRequest
+    from hostports.errors import HostportsError
+    from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
+    from hostports.model.port import PortBinding, PortRange, PortSpec, Protocol
+
+__all__ = [
+    "BridgeNetwork",
+    "Edges",
+    "Endpoint",
+    "Engine",
+    "GatewayMode",
+    "HostportsError",
+    "PortBinding",
+    "PortRange",
+    "PortSpec",
+    "Protocol",
+    "PublishRequest",
+    "parse_spec",
+]
+
+_HOMES = {
+    "hostports.core.spec": {"parse_spec"},
+    "hostports.engine": {"Edges", "Engine", "PublishRequest"},
+    "hostports.errors": {"HostportsError"},
+    "hostports.model.network": {"BridgeNetwork", "Endpoint", "GatewayMode"},
+    "hostports.model.port": {"PortBinding", "PortRange", "PortSpec", "Protocol"},
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home (PEP 562)."""
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

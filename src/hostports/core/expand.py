@@ -1,0 +1,247 @@
+"""From specs to groups of bindings: one per address family and host address, in moby's order.
+
+The rules are those of moby 28.5 (`addPortMappings`, `configurePortBindingIPv4` and `…IPv6`); what
+we do otherwise stands in ``docs/differences.md``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from hostports.core.child import child_ip
+from hostports.errors import UnsupportedProtocol
+from hostports.model.address import (
+    ANY_IPV4,
+    ANY_IPV6,
+    Family,
+    IPAddress,
+    bracketed,
+    family,
+    is_wildcard,
+    unmapped,
+)
+from hostports.model.host import Host, PortDriverInfo
+from hostports.model.network import Endpoint
+from hostports.model.port import PortRange, PortSpec, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What one call to publish asks for; all of it is published or nothing.
+
+    `default_host_ip` stands for a spec's missing host address; 0.0.0.0 means IPv4 and IPv6.
+    `relay_6to4` False forbids that the relay carries host IPv6 to an endpoint with only IPv4.
+    """
+
+    endpoint: Endpoint
+    specs: Sequence[PortSpec]
+    default_host_ip: IPAddress = ANY_IPV4
+    relay_6to4: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default_host_ip", unmapped(self.default_host_ip))
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the outcome of a request depends on besides the request.
+
+    `relay` says whether there is a userland proxy; `driver` is RootlessKit's port driver.
+    """
+
+    host: Host = field(default_factory=Host)
+    relay: bool = True
+    driver: PortDriverInfo = field(default_factory=PortDriverInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One binding of a group before it has a port.
+
+    `child_ip` is where RootlessKit forwards to; None where the socket is on the host address.
+    """
+
+    host_ip: IPAddress
+    container_ip: IPAddress
+    routed: bool = False
+    child_ip: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortGroup:
+    """Bindings of one container port that share one host port; `ports` None means a dynamic one."""
+
+    protocol: Protocol
+    container_port: int
+    ports: PortRange | None
+    members: tuple[Member, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether exactly one host port will do, so that no other can help."""
+        return self.ports is not None and len(self.ports) == 1
+
+    @property
+    def takes_port(self) -> bool:
+        """Whether any member needs a host port, not all being routed."""
+        return not all(member.routed for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a request comes to: groups in order of allocation, and what its sender should know."""
+
+    groups: tuple[PortGroup, ...]
+    warnings: tuple[str, ...]
+
+
+def expand(request: PublishRequest, around: Circumstances) -> Expansion:
+    """Sort the specs, expand each to its families, and group those that share a host port.
+
+    Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have.
+    """
+    groups: list[PortGroup] = []
+    warnings: list[str] = []
+    for _, shared in groupby(sorted(request.specs, key=_order), key=_port_sharing):
+        specs = tuple(shared)
+        members = [member for spec in specs for member in _members(request, around, spec, warnings)]
+        if members:
+            spec = specs[0]
+            distinct = tuple(_without_overlaps(spec, members, warnings))
+            group = PortGroup(spec.protocol, spec.container_port, spec.host_ports, distinct)
+            _refuse_unsupported(group, around)
+            groups.append(group)
+    return Expansion(tuple(groups), tuple(warnings))
+
+
+def _order(spec: PortSpec) -> tuple[object, ...]:
+    """Exact ports first, so that no range or dynamic port takes one that another spec needs."""
+    return (
+        not spec.exact,
+        *_port_order(spec),
+        _ip_order(spec.host_ip),
+        _ip_order(spec.container_ip),
+    )
+
+
+def _port_order(spec: PortSpec) -> tuple[int, ...]:
+    ports = (spec.host_ports.first, spec.host_ports.last) if spec.host_ports else (0, 0)
+    return (spec.container_port, spec.protocol.number, *ports)
+
+
+def _ip_order(ip: IPAddress | None) -> tuple[int, ...]:
+    """Unset, then IPv4, then IPv6, each ascending."""
+    return () if ip is None else (ip.version, int(ip))
+
+
+def _port_sharing(spec: PortSpec) -> tuple[object, ...]:
+    """Neighbours that agree in this share one host port: only their host addresses differ."""
+    return (_port_order(spec), spec.container_ip)
+
+
+def _members(
+    request: PublishRequest, around: Circumstances, spec: PortSpec, warnings: list[str]
+) -> Iterator[Member]:
+    """What one spec gives, IPv4 before IPv6; a spec that gives nothing gives a warning."""
+    found = [member for of in Family if (member := _member(request, around, spec, of))]
+    if not found:
+        warnings.append(_publishes_nothing(request, spec))
+    for member in found:
+        if member.routed and (spec.host_ports or spec.host_ip):
+            warnings.append(_host_side_ignored(request, spec, member))
+        if member.routed or _forwardable(around.driver, spec.protocol, member):
+            yield member
+        else:
+            warnings.append(_not_forwardable(around.driver, spec, member))
+
+
+def _member(
+    request: PublishRequest, around: Circumstances, spec: PortSpec, of: Family
+) -> Member | None:
+    host_ip = _host_ip(request, around, spec, of)
+    container_ip = _container_ip(request, around, of)
+    if host_ip is None or container_ip is None:
+        return None
+    if request.endpoint.network.routed(of):
+        return Member(of.wildcard, container_ip, routed=True)
+    return Member(host_ip, container_ip, child_ip=child_ip(around.driver, host_ip))
+
+
+def _host_ip(
+    request: PublishRequest, around: Circumstances, spec: PortSpec, of: Family
+) -> IPAddress | None:
+    """The host address that a spec means in one family, if it means that family at all."""
+    if spec.host_ip is None and request.default_host_ip == ANY_IPV4 and of is Family.IPV6:
+        return ANY_IPV6 if around.host.listens_on_ipv6 else None
+    wanted = spec.host_ip or request.default_host_ip
+    return wanted if family(wanted) is of else None
+
+
+def _container_ip(request: PublishRequest, around: Circumstances, of: Family) -> IPAddress | None:
+    """The endpoint's address behind host addresses of one family; the relay takes IPv6 to IPv4."""
+    if of is Family.IPV6 and request.endpoint.ipv6 is None:
+        return request.endpoint.ipv4 if around.relay and request.relay_6to4 else None
+    return request.endpoint.address(of)
+
+
+def _forwardable(driver: PortDriverInfo, protocol: Protocol, member: Member) -> bool:
+    return not driver.forwards or driver.supports(protocol, family(member.host_ip))
+
+
+def _without_overlaps(
+    spec: PortSpec, members: Sequence[Member], warnings: list[str]
+) -> Iterator[Member]:
+    """Each binding once, and no address beside the wildcard that covers it.
+
+    Two sockets of one port on such addresses can't both listen, or steal from each other (UDP).
+    """
+    wildcards = {member.host_ip for member in members if is_wildcard(member.host_ip)}
+    seen: set[Member] = set()
+    for member in members:
+        wildcard = family(member.host_ip).wildcard
+        if member in seen:
+            if not member.routed:
+                warnings.append(f"{_words(spec, member)}: asked for twice, published once")
+        elif wildcard in wildcards and member.host_ip != wildcard:
+            warnings.append(f"{_words(spec, member)}: covered by {bracketed(wildcard)}, left out")
+        else:
+            seen.add(member)
+            yield member
+
+
+def _refuse_unsupported(group: PortGroup, around: Circumstances) -> None:
+    if group.takes_port and group.protocol not in around.host.protocols:
+        name = group.protocol.value
+        raise UnsupportedProtocol(
+            f"{group.container_port}/{name} can't be published: "
+            f"this kernel has no {name.upper()} sockets",
+            f"load the kernel module {name}, or leave the port out",
+        )
+
+
+def _publishes_nothing(request: PublishRequest, spec: PortSpec) -> str:
+    host_ip = spec.host_ip or request.default_host_ip
+    return (
+        f"{spec}: nothing is published: endpoint {request.endpoint.name!r} has no address that "
+        f"host address {host_ip} can lead to"
+    )
+
+
+def _host_side_ignored(request: PublishRequest, spec: PortSpec, member: Member) -> str:
+    network = request.endpoint.network.name
+    return (
+        f"{spec}: host address and host port are ignored: "
+        f"network {network!r} is routed for IPv{member.host_ip.version}"
+    )
+
+
+def _not_forwardable(driver: PortDriverInfo, spec: PortSpec, member: Member) -> str:
+    return (
+        f"{_words(spec, member)}: left out: RootlessKit's port driver {driver.name!r} "
+        f"can't forward {spec.protocol.value} over IPv{member.host_ip.version}"
+    )
+
+
+def _words(spec: PortSpec, member: Member) -> str:
+    """A member as ``-p`` would ask for it."""
+    return str(replace(spec, host_ip=member.host_ip))

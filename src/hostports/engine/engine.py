@@ -1,0 +1,55 @@
+"""The engine as a program embeds it."""
+
+from collections.abc import Iterable, Sequence
+
+from hostports.core.expand import PublishRequest
+from hostports.core.plan import Plan, plan
+from hostports.core.portbook import PortBook
+from hostports.engine import publish, restore, unpublish
+from hostports.engine.resources import Edges, Resources
+from hostports.model.network import Endpoint
+from hostports.model.port import PortBinding
+
+
+class Engine:
+    """Publishes ports through its edges, and knows what is published.
+
+    It may be used from many threads; two requests never get the same port. Raises `UnusableValue`
+    for a RootlessKit port driver that can't work.
+    """
+
+    def __init__(self, edges: Edges) -> None:
+        self._resources = Resources(edges)
+        self._resources.circumstances()
+
+    @property
+    def book(self) -> PortBook:
+        """Which ports are taken."""
+        return self._resources.book
+
+    def plan(self, request: PublishRequest) -> Plan:
+        """What publish would do now, without doing it."""
+        return plan(request, self._resources.circumstances(), self.book)
+
+    def publish(self, request: PublishRequest) -> publish.Publication:
+        """Publish all that is asked for, or raise and leave everything as it was."""
+        publication = publish.publish(self._resources, request)
+        self._resources.published.add(publication.bindings)
+        return publication
+
+    def restore(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> restore.Restoration:
+        """Publish again, with exact ports, what can be had of an endpoint's earlier bindings."""
+        restoration = restore.restore(self._resources, endpoint, bindings)
+        self._resources.published.add(restoration.bindings)
+        return restoration
+
+    def unpublish(self, bindings: Iterable[PortBinding]) -> None:
+        """Release bindings; those that aren't published (any more) have no effect.
+
+        Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
+        """
+        unpublish.unpublish(self._resources, self._resources.published.remove(bindings))
+
+    def published(self, endpoint: str | None = None) -> list[PortBinding]:
+        """The bindings of one endpoint, or of all, in the order of publication."""
+        return self._resources.published.list(endpoint)

@@ -1,0 +1,85 @@
+"""Publish the ports of an endpoint: all of a request or nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hostports.core.expand import PublishRequest, expand
+from hostports.engine.reserve import Reservation
+from hostports.engine.resources import Edges, Resources
+from hostports.engine.undo import UndoStack
+from hostports.errors import HostPortInUse
+from hostports.model.firewall import FirewallChange
+from hostports.model.port import PortBinding
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What came of a request: bindings in order of allocation, and what its sender should know."""
+
+    bindings: tuple[PortBinding, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def publish(resources: Resources, request: PublishRequest) -> Publication:
+    """Reserve every group, open the firewall once, listen, and hand the sockets to the relay.
+
+    Raises what `Reservation.take` raises, `UnsupportedProtocol`, `FirewallFailed` or `RelayFailed`;
+    then all is as before, or notes on the error say what is not.
+    """
+    around = resources.circumstances()
+    expansion = expand(request, around)
+    with UndoStack() as undo:
+        reservations = []
+        for group in expansion.groups:
+            reservation = Reservation(resources, request.endpoint, group, around.host)
+            undo.push(reservation.free)
+            reservation.take()
+            reservations.append(reservation)
+        open_firewall(resources, reservations, undo)
+        for reservation in reservations:
+            _listen(resources, reservation, undo)
+        hand_to_relay(resources.edges, reservations, undo)
+    return Publication(bindings_of(reservations), expansion.warnings)
+
+
+def bindings_of(reservations: Iterable[Reservation]) -> tuple[PortBinding, ...]:
+    """Their bindings, in order."""
+    return tuple(binding for each in reservations for binding in each.bindings)
+
+
+def open_firewall(
+    resources: Resources, reservations: Iterable[Reservation], undo: UndoStack
+) -> None:
+    """Open all bindings in one transaction, but for what an earlier request opened (routed)."""
+    if bindings := resources.published.without(bindings_of(reservations)):
+        change = FirewallChange(opened=bindings)
+        resources.edges.firewall.apply(change)
+        undo.push(partial(resources.edges.firewall.apply, change.reversed()))
+
+
+def hand_to_relay(edges: Edges, reservations: Sequence[Reservation], undo: UndoStack) -> None:
+    """Let the relay, where there is one, serve all sockets, and keep none."""
+    if edges.relay is None:
+        return
+    relayed = [each for reservation in reservations for each in reservation.relayed()]
+    if not relayed:
+        return
+    edges.relay.add(relayed)
+    undo.push(partial(edges.relay.remove, [each.binding for each in relayed]))
+    for reservation in reservations:
+        reservation.hand_over()
+
+
+def _listen(resources: Resources, reservation: Reservation, undo: UndoStack) -> None:
+    """Listen, on another port if somebody took this one between bind and listen."""
+    while True:
+        try:
+            return reservation.listen()
+        except HostPortInUse as refusal:
+            # Rules first: none may lead to a port that is no longer ours.
+            resources.edges.firewall.apply(
+                FirewallChange(closed=resources.published.without(reservation.bindings))
+            )
+            reservation.move(refusal)
+            open_firewall(resources, [reservation], undo)

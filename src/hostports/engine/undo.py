@@ -1,0 +1,43 @@
+"""The steps that take back what was done so far."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+
+class UndoStack:
+    """Each act pushes its reverse; success forgets them, failure takes them, last first.
+
+    As a context manager it unwinds when its block fails, and attaches to the error, as notes, what
+    went wrong meanwhile; when the block succeeds, the steps stay for whoever keeps the stack.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def push(self, step: Callable[[], object]) -> None:
+        """Remember how to take back what was just done."""
+        self._steps.append(step)
+
+    def unwind(self) -> list[Exception]:
+        """Take every step, whatever the others gave; a step is never taken twice."""
+        failures: list[Exception] = []
+        while self._steps:
+            try:
+                self._steps.pop()()
+            except Exception as failure:
+                failures.append(failure)
+        return failures
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            for failure in self.unwind():
+                error.add_note(f"while undoing: {failure}")

@@ -1,0 +1,43 @@
+"""Take bindings back: rules first, then relay, RootlessKit, sockets and ports."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from hostports.engine.resources import Resources
+from hostports.errors import ReleaseFailed
+from hostports.model.firewall import FirewallChange
+from hostports.model.port import PortBinding
+
+
+def unpublish(resources: Resources, bindings: Sequence[PortBinding]) -> None:
+    """Release bindings in the mirror order of publish, going on after errors.
+
+    The rules go before the relay, so that no port is free for others while a rule leads it away.
+    Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
+    """
+    failures: list[Exception] = []
+    for step in _steps(resources, bindings):
+        try:
+            step()
+        except ReleaseFailed as error:
+            failures.extend(error.errors)
+        except Exception as error:  # the remaining steps must be taken
+            failures.append(error)
+    if failures:
+        raise ReleaseFailed(failures)
+
+
+def _steps(resources: Resources, bindings: Sequence[PortBinding]) -> Iterator[Callable[[], None]]:
+    edges = resources.edges
+    bound = [binding for binding in bindings if not binding.routed]
+    if bindings:
+        change = FirewallChange(closed=tuple(bindings))
+        yield partial(edges.firewall.apply, change)
+    if edges.relay is not None and bound:
+        yield partial(edges.relay.remove, bound)
+    for binding in bound:
+        if edges.port_driver is not None and binding.port_driver_id is not None:
+            yield partial(edges.port_driver.remove, binding.port_driver_id)
+    for binding in bound:
+        yield partial(edges.sockets.release, binding.socket)
+    yield partial(resources.book.strike_out, bound)

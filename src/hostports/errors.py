@@ -1,0 +1,153 @@
+"""One small exception per cause; each has a kind for the front ends and a hint for the user.
+
+``str(error)`` is one line: what is wrong, then what to do about it. What went wrong while a failed
+request was undone is attached as notes (PEP 678).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import ClassVar, Final
+
+#: Characters of an unusable word that a message repeats.
+_LONGEST_WORD: Final = 80
+
+
+def quoted(word: str) -> str:
+    """A word of the input as a message shows it: in quotes, escaped, and not without end."""
+    return repr(word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…")
+
+
+class Kind(Enum):
+    """What a front end makes of an error: an exit code, an HTTP status."""
+
+    UNUSABLE = "unusable input"
+    CONFLICT = "conflict"
+    NOT_FOUND = "not found"
+    NOT_PERMITTED = "not permitted"
+    EXHAUSTED = "no port free"
+    FAILED = "failed"
+
+
+class HostportsError(Exception):
+    """Any error that hostports raises on purpose."""
+
+    kind: ClassVar[Kind] = Kind.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UnusableValue(HostportsError):
+    """A word of the input can't be used; the message names the word, the reason and the mend."""
+
+    kind = Kind.UNUSABLE
+
+    def __init__(self, word: str, reason: str, mend: str) -> None:
+        super().__init__(f"{quoted(word)}: {reason}", mend)
+        self.word = word
+
+
+class UnsupportedProtocol(HostportsError):
+    """The kernel has no sockets of a protocol, so its ports can't be reserved."""
+
+    kind = Kind.UNUSABLE
+
+
+class PortError(HostportsError):
+    """A host port can't be had."""
+
+
+class PortPublished(PortError):
+    """A host port is published already, by hostports itself.
+
+    `wanted` are the addresses asked for, `holders` maps each address in the way to its endpoint.
+    """
+
+    kind = Kind.CONFLICT
+
+    def __init__(self, wanted: Sequence[str], holders: Mapping[str, str]) -> None:
+        taken = " and ".join(
+            f"{address} is published by endpoint {endpoint!r}"
+            for address, endpoint in holders.items()
+        )
+        super().__init__(
+            f"{' and '.join(wanted)} can't be published: {taken}",
+            "publish another port or unpublish that one",
+        )
+
+
+class HostPortInUse(PortError):
+    """Another process holds the host port (bind(2) or listen(2) gave EADDRINUSE)."""
+
+    kind = Kind.CONFLICT
+
+    def __init__(self, address: str, holder: str = "") -> None:
+        super().__init__(
+            f"{address} is held by {holder or 'another process'}",
+            "publish another port or stop it",
+        )
+
+
+class NoPortFree(PortError):
+    """Every port of a range is published, reserved or held by another process."""
+
+    kind = Kind.EXHAUSTED
+
+
+class AddressNotOnHost(PortError):
+    """The host address belongs to no interface of this host (bind(2) gave EADDRNOTAVAIL)."""
+
+    kind = Kind.UNUSABLE
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} can't be bound: no interface of this host has that address",
+            "publish on one of `ip addr`, or leave the host address out",
+        )
+
+
+class NotPermitted(HostportsError):
+    """The kernel refuses the process a right it needs (EACCES, EPERM)."""
+
+    kind = Kind.NOT_PERMITTED
+
+
+class SocketFailed(PortError):
+    """A socket system call failed for a reason that no other port mends."""
+
+
+class NotRestorable(HostportsError):
+    """A binding of before a restart means nothing on its endpoint or network as they are now."""
+
+    kind = Kind.CONFLICT
+
+
+class FirewallFailed(HostportsError):
+    """The firewall refused a change; nothing of the change was applied."""
+
+
+class RelayFailed(HostportsError):
+    """The relay refused bindings, or could not give them up."""
+
+
+class PortDriverFailed(HostportsError):
+    """RootlessKit's API could not be reached or refused a request."""
+
+
+class PortDriverConflict(PortDriverFailed):
+    """RootlessKit found the port taken in the parent namespace; another port may be free."""
+
+    kind = Kind.CONFLICT
+
+
+class ReleaseFailed(HostportsError):
+    """Some steps of a release failed; all the others were taken, and the ports were given back."""
+
+    def __init__(self, errors: Iterable[Exception]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))

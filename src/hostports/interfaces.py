@@ -1,0 +1,111 @@
+"""What the engine needs from the world, one small Protocol each.
+
+Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) and one stateful
+fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from hostports.model.firewall import FirewallChange
+from hostports.model.host import Host, PortDriverInfo
+from hostports.model.port import PortBinding, SocketAddress
+
+
+class HostFacts(Interface):
+    """What there is to know of the host."""
+
+    def read(self) -> Host:
+        """The host as it is now."""
+        ...
+
+
+class HostSockets(Interface):
+    """The sockets that hold host ports for us until the relay takes them over.
+
+    A socket goes by its address; nothing else needs to be remembered of it.
+    """
+
+    def reserve(self, address: SocketAddress) -> None:
+        """Bind a socket; nothing that arrives reaches it before `listen`.
+
+        Raises `HostPortInUse`, `AddressNotOnHost`, `NotPermitted`, `UnsupportedProtocol` or
+        `SocketFailed`; then there is no socket. Cheap also when the port is in use: thousands may
+        be tried, so finding out by whom is left to `holder`.
+        """
+        ...
+
+    def listen(self, address: SocketAddress, *, relayed: bool) -> None:
+        """Let traffic in, and accept connections where the protocol has them.
+
+        Without a relay nobody accepts; listening then only shows the port as taken (backlog 0).
+        Raises `HostPortInUse` if a socket of an overlapping address listens meanwhile.
+        """
+        ...
+
+    def holder(self, address: SocketAddress) -> str:
+        """Which process holds an address, as ``nginx (pid 812)``; empty where nobody can tell."""
+        ...
+
+    def fileno(self, address: SocketAddress) -> int:
+        """The descriptor of a reserved socket, for the relay."""
+        ...
+
+    def release(self, address: SocketAddress) -> None:
+        """Close our copy of a socket; no effect where there is none."""
+        ...
+
+
+class Firewall(Interface):
+    """Whoever opens bindings to packets."""
+
+    def apply(self, change: FirewallChange) -> None:
+        """Make a change in one transaction, or raise `FirewallFailed` and change nothing.
+
+        What is open already is not opened twice, and closing what is not open has no effect. What
+        bindings share (one container port behind two host ports) stays until the last one closes.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RelayedBinding:
+    """A binding and the descriptor of the socket that the relay serves it on."""
+
+    binding: PortBinding
+    fileno: int
+
+
+class Relay(Interface):
+    """The userland proxy: it serves sockets it is given and dials the container."""
+
+    def add(self, bindings: Sequence[RelayedBinding]) -> None:
+        """Serve all of them, each on a copy of its descriptor, or raise `RelayFailed` and none."""
+        ...
+
+    def remove(self, bindings: Sequence[PortBinding]) -> None:
+        """Stop serving them, going on after errors; raises `ReleaseFailed` with all of these.
+
+        A binding that isn't served has no effect.
+        """
+        ...
+
+
+class PortDriver(Interface):
+    """RootlessKit's port driver, which forwards ports of the parent namespace to ours."""
+
+    def info(self) -> PortDriverInfo:
+        """What it can do; it does not change while the driver runs."""
+        ...
+
+    def add(self, parent: SocketAddress, child: SocketAddress) -> int:
+        """Forward `parent` to `child` and return the forwarding's number.
+
+        Raises `PortDriverConflict` if another port could help, else `PortDriverFailed`.
+        """
+        ...
+
+    def remove(self, forwarding: int) -> None:
+        """End a forwarding. Raises `PortDriverFailed`."""
+        ...

@@ -1,0 +1,1 @@
+"""Frozen values: what the deciders decide about and the edges act on."""

@@ -1,0 +1,122 @@
+"""Fakes of the edges: stateful, all or nothing, with `dump` to look inside."""
+
+from collections.abc import Sequence
+from itertools import count
+
+from hostports.errors import (
+    FirewallFailed,
+    PortDriverConflict,
+    PortDriverFailed,
+    RelayFailed,
+    ReleaseFailed,
+)
+from hostports.interfaces import RelayedBinding
+from hostports.model.firewall import FirewallChange
+from hostports.model.host import Host, PortDriverInfo
+from hostports.model.port import PortBinding, SocketAddress
+from hostports.testing.faults import Faults
+
+
+class FakeHostFacts:
+    """Tells what it was told; `host` may be exchanged between requests."""
+
+    def __init__(self, host: Host | None = None) -> None:
+        self.host = host or Host()
+
+    def read(self) -> Host:
+        """The host as the test wants it."""
+        return self.host
+
+
+class FakeFirewall:
+    """A set of open bindings; fails on ``firewall.apply``."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self._faults = faults or Faults()
+        self._open: dict[PortBinding, None] = {}
+
+    def apply(self, change: FirewallChange) -> None:
+        """Close and open bindings, or fail and do neither."""
+        if self._faults.due("firewall.apply"):
+            raise FirewallFailed("injected: the firewall refuses")
+        for binding in change.closed:
+            self._open.pop(binding, None)
+        self._open.update(dict.fromkeys(change.opened))
+
+    def dump(self) -> list[str]:
+        """The open bindings, and the container ports that they let in, each once."""
+        nat = [f"dnat {each.socket} to {each}" for each in self._open if not each.routed]
+        accept = {
+            f"accept {SocketAddress(each.protocol, each.container_ip, each.container_port)}"
+            for each in self._open
+        }
+        return sorted(nat) + sorted(accept)
+
+
+class FakeRelay:
+    """A set of served bindings; fails on ``relay.add`` and ``relay.remove``, counted by binding."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self._faults = faults or Faults()
+        self._served: dict[PortBinding, int] = {}
+
+    def add(self, bindings: Sequence[RelayedBinding]) -> None:
+        """Serve all bindings, or fail and serve none of them."""
+        for each in bindings:
+            if self._faults.due("relay.add"):
+                raise RelayFailed(f"injected: the relay can't serve {each.binding}")
+        self._served.update((each.binding, each.fileno) for each in bindings)
+
+    def remove(self, bindings: Sequence[PortBinding]) -> None:
+        """Stop serving bindings, also after one has failed; that one isn't served either."""
+        failures = []
+        for binding in bindings:
+            self._served.pop(binding, None)
+            if self._faults.due("relay.remove"):
+                failures.append(RelayFailed(f"injected: the relay can't give up {binding}"))
+        if failures:
+            raise ReleaseFailed(failures)
+
+    def dump(self) -> list[str]:
+        """The served bindings."""
+        return sorted(map(str, self._served))
+
+
+class FakePortDriver:
+    """RootlessKit's forwardings by number; fails on ``port_driver.add`` and ``….remove``.
+
+    `busy` are addresses that others hold in the parent namespace.
+    """
+
+    def __init__(self, info: PortDriverInfo, faults: Faults | None = None) -> None:
+        self.busy: set[SocketAddress] = set()
+        self._info = info
+        self._faults = faults or Faults()
+        self._numbers = count(1)
+        self._forwardings: dict[int, tuple[SocketAddress, SocketAddress]] = {}
+
+    def info(self) -> PortDriverInfo:
+        """What it was made with."""
+        return self._info
+
+    def add(self, parent: SocketAddress, child: SocketAddress) -> int:
+        """Forward, or fail and don't."""
+        if self._faults.due("port_driver.add"):
+            raise PortDriverFailed(f"injected: the port driver can't forward {parent}")
+        if parent in self.busy or any(parent == taken for taken, _ in self._forwardings.values()):
+            raise PortDriverConflict(f"{parent} is in use in the parent namespace")
+        number = next(self._numbers)
+        self._forwardings[number] = (parent, child)
+        return number
+
+    def remove(self, forwarding: int) -> None:
+        """End a forwarding, also if the call fails."""
+        gone = self._forwardings.pop(forwarding, None)
+        if self._faults.due("port_driver.remove"):
+            raise PortDriverFailed(f"injected: the port driver can't end {forwarding}")
+        if gone is None:
+            raise PortDriverFailed(f"there is no forwarding {forwarding}")
+
+    def dump(self) -> list[str]:
+        """The forwardings, parent to child."""
+        return sorted(f"{parent} -> {child}" for parent, child in self._forwardings.values())
