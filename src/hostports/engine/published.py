@@ -21,10 +21,10 @@ class Published:
     def remove(self, bindings: Iterable[PortBinding]) -> tuple[PortBinding, ...]:
         """Strike out bindings and return those that were there: nobody else will get them."""
         with self._lock:
-            there = dict.fromkeys(each for each in bindings if each in self._bindings)
+            there = tuple(each for each in bindings if each in self._bindings)
             for binding in there:
-                del self._bindings[binding]
-        return tuple(there)
+                self._bindings.pop(binding, None)
+        return there
 
     def without(self, bindings: Iterable[PortBinding]) -> tuple[PortBinding, ...]:
         """Those of the bindings that aren't published."""

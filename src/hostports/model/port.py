@@ -119,6 +119,17 @@ class SocketAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSocket:
+    """A socket that holds a host port; `v6only` is None for IPv4."""
+
+    address: SocketAddress
+    listening: bool
+    reuseaddr: bool
+    v6only: bool | None
+    pktinfo: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PortBinding:
     """One published port of one endpoint: a host address and port that lead to a container port.
 

@@ -3,7 +3,7 @@
 from hostports.testing.edges import FakeFirewall, FakeHostFacts, FakePortDriver, FakeRelay
 from hostports.testing.faults import EVERY, Faults
 from hostports.testing.kernel import FakeKernel, FakeSocket
-from hostports.testing.sockets import FakeHostSockets, HeldSocket
+from hostports.testing.sockets import FakeHostSockets
 
 __all__ = [
     "EVERY",
@@ -15,5 +15,4 @@ __all__ = [
     "FakeRelay",
     "FakeSocket",
     "Faults",
-    "HeldSocket",
 ]

@@ -1,7 +1,6 @@
 """The fake of `HostSockets`, on a kernel that is a table."""
 
 import errno
-from typing import NamedTuple
 
 from hostports.errors import (
     AddressNotOnHost,
@@ -11,19 +10,9 @@ from hostports.errors import (
     UnsupportedProtocol,
 )
 from hostports.model.address import Family, family
-from hostports.model.port import Protocol, SocketAddress
+from hostports.model.port import HeldSocket, Protocol, SocketAddress
 from hostports.testing.faults import Faults
 from hostports.testing.kernel import FakeKernel, FakeSocket
-
-
-class HeldSocket(NamedTuple):
-    """A socket that is held, as `dump` shows it; `v6only` is None for IPv4."""
-
-    address: SocketAddress
-    listening: bool
-    reuseaddr: bool
-    v6only: bool | None
-    pktinfo: bool
 
 
 class FakeHostSockets:

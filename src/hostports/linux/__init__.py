@@ -1,0 +1,1 @@
+"""The edges to Linux: each acts, translates what the kernel says, and decides nothing."""

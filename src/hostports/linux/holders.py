@@ -1,0 +1,98 @@
+"""Who holds a host port: the kernel's socket table (sock_diag(7)), then /proc/*/fd (proc(5)).
+
+Asked only when a request has failed, for the sake of its message: it never raises.
+"""
+
+import socket
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+from pyroute2 import DiagSocket
+from pyroute2.netlink.exceptions import NetlinkError
+
+from hostports.model.address import ANY_IPV6, IPAddress, overlap, unmapped
+from hostports.model.port import Protocol, SocketAddress
+
+_PROTOCOLS: Final = {
+    Protocol.TCP: socket.IPPROTO_TCP,
+    Protocol.UDP: socket.IPPROTO_UDP,
+    Protocol.SCTP: 132,
+}
+#: All TCP states (1-12), and bit 13: bound but neither listening nor connected (Linux 6.8).
+_EVERY_STATE: Final = 0x3FFF
+_LISTENING: Final = 10
+_PROC: Final = Path("/proc")
+
+
+def holder(address: SocketAddress) -> str:
+    """The process whose socket is in the way of an address, as ``nginx (pid 812)``.
+
+    Of several that share the socket, the first one and how many more. Empty where nobody can tell:
+    the process is in another PID namespace, or the socket is the kernel's or closed meanwhile.
+    """
+    try:
+        inodes = _inodes(address)
+    except (OSError, NetlinkError):
+        return ""
+    owners = _owners(inodes) if inodes else {}
+    for inode in inodes:
+        if processes := sorted(owners.get(inode, ())):
+            pid, name = processes[0]
+            more = f" and {len(processes) - 1} more" if len(processes) > 1 else ""
+            return f"{name} (pid {pid}){more}"
+    return ""
+
+
+def _inodes(address: SocketAddress) -> list[int]:
+    """The sockets that an address would meet, those that listen first."""
+    found: dict[int, bool] = {}
+    with DiagSocket() as diag:
+        diag.bind()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for each in diag.get_sock_stats(
+                family=family,
+                states=_EVERY_STATE,
+                protocol=_PROTOCOLS[address.protocol],
+                sport=address.port,
+            ):
+                if each["idiag_inode"] and _meets(each, address.ip):
+                    found[each["idiag_inode"]] = each["idiag_state"] == _LISTENING
+    return sorted(found, key=lambda inode: not found[inode])
+
+
+def _meets(found: Any, ip: IPAddress) -> bool:  # noqa: ANN401 - pyroute2 has no types
+    """Whether a socket found by port overlaps an address; ``[::]`` may hold IPv4, too."""
+    other = ip_address(found["idiag_src"])
+    dual_stack = found.get_attr("INET_DIAG_SKV6ONLY") == 0 and other == ANY_IPV6
+    return dual_stack or overlap(unmapped(other), ip)
+
+
+def _owners(inodes: Iterable[int]) -> dict[int, set[tuple[int, str]]]:
+    """The processes, as pid and name, that have descriptors of sockets."""
+    links = {f"socket:[{inode}]": inode for inode in inodes}
+    owners: defaultdict[int, set[tuple[int, str]]] = defaultdict(set)
+    for process in _PROC.iterdir():
+        if process.name.isdecimal():
+            for link in _links(process):
+                if link in links:
+                    owners[links[link]].add((int(process.name), _name(process)))
+    return owners
+
+
+def _links(process: Path) -> Iterator[str]:
+    """What a process's descriptors are; it may end while we look, or be none of our business."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                yield str(descriptor.readlink())
+
+
+def _name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return "a process"

@@ -1,0 +1,58 @@
+"""Network namespaces that a test makes, works in, and removes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from pyroute2 import IPRoute, netns
+
+SYSCTLS = Path("/proc/sys")
+
+
+class Namespace:
+    """A namespace of its own with loopback up; its name is unique, so that runs don't meet."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this thread work in the namespace; sockets made there stay there."""
+        netns.pushns(self.name)
+        try:
+            yield
+        finally:
+            netns.popns()
+
+    def sysctl(self, name: str, value: str) -> None:
+        """Set a setting of the namespace, as ``net.ipv4.ip_forward``."""
+        with self.entered():
+            (SYSCTLS / name.replace(".", "/")).write_text(value)
+
+    def add_addresses(self, addresses: Sequence[str]) -> None:
+        """Give loopback addresses, as ``192.0.2.10/24``; they can be bound at once."""
+        with self.entered(), IPRoute() as links:
+            (loopback,) = links.link_lookup(ifname="lo")
+            for address in addresses:
+                ip, _, length = address.partition("/")
+                if ip not in ("127.0.0.1", "::1"):
+                    links.addr("add", index=loopback, address=ip, prefixlen=int(length))
+
+
+@contextmanager
+def namespace(addresses: Sequence[str] = (), *, ipv6: bool = True) -> Iterator[Namespace]:
+    """A namespace for a `with` block; without `ipv6` its loopback has no IPv6 address."""
+    name = f"hostports-{uuid4().hex[:12]}"
+    netns.create(name)
+    try:
+        made = Namespace(name)
+        if not ipv6:
+            for where in ("all", "default", "lo"):
+                made.sysctl(f"net.ipv6.conf.{where}.disable_ipv6", "1")
+        with made.entered(), IPRoute() as links:
+            links.link("set", index=1, state="up")
+        made.add_addresses(addresses)
+        yield made
+    finally:
+        netns.remove(name)
