@@ -90,6 +90,15 @@ def _judge_outcomes(case: Json, environment: Json, got: list[Json | None]) -> Ju
     return _judgement(case, complaints, names if expected != recorded else frozenset())
 
 
+def judge_modelled(case: Json, environment: Json, hosts: Hosts) -> list[str]:
+    """What is wrong with a case that was never recorded: the engine beside the amended model."""
+    with hosts(case, environment) as kernel:
+        driver = Driver(case, environment, kernel)
+        got = _outcomes(case, map(driver.step, case["steps"]))
+    names = holding(case, environment, "port_mappings")
+    return [*_compared("we", got, modelled_mapping(case, environment, names))]
+
+
 def modelled_mapping(
     case: Json, environment: Json, fixes: frozenset[str] = frozenset()
 ) -> list[Json | None]:

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 from itertools import combinations, groupby
 from typing import Final
 
-from tests.conformance.reference import WILDCARD, Json, group_key, order, version, with_end
+from tests.conformance.reference import (
+    LOOPBACK,
+    WILDCARD,
+    Json,
+    group_key,
+    order,
+    version,
+    with_end,
+)
 from tests.conformance.reference_allocator import PROTOCOLS, unmapped
 
 
@@ -29,7 +37,10 @@ def a_failure_that_no_other_port_mends(case: Json, environment: Json) -> bool:
                 step["faults"].get(call)
                 for call in ("fw_add_ports", "port_driver_add", "proxy_start")
             )
-            or not on_host(binding["host_ip"] or step["default_host_ip"], case, environment)
+            or not all(
+                on_host(child_ip(ip, case, environment), case, environment)
+                for ip in host_ips(binding, step)
+            )
         )
         for step in adds(case)
         for binding in step["bindings"]
@@ -187,12 +198,22 @@ def overlapping(one: str, other: str) -> bool:
     )
 
 
-def on_host(ip: str | None, case: Json, environment: Json) -> bool:
-    if ip is None or str(unmapped(ip)) in WILDCARD.values():
+def on_host(ip: str, case: Json, environment: Json) -> bool:
+    if ip in WILDCARD.values():
         return True
     there = environment["host_addresses_ipv4"]
     there = there + (environment["host_addresses_ipv6"] if case["host"]["ipv6"] else [])
     return unmapped(ip) in {unmapped(each.partition("/")[0]) for each in there}
+
+
+def child_ip(host_ip: str, case: Json, environment: Json) -> str:
+    """Where the socket for a host address is bound."""
+    if not forwards(case, environment):
+        return host_ip
+    kind = environment["rootlesskit"][case["daemon"]["rootlesskit"]]
+    if kind["disallow_loopback_child_ip"]:
+        return str(kind["network_driver_child_ip"])
+    return LOOPBACK[version(host_ip)]
 
 
 def forwards(case: Json, environment: Json) -> bool:

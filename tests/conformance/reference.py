@@ -158,7 +158,7 @@ class Reference:
         try:
             for group in self.groups(step):
                 done += self.bind_group(group)
-            if "one-transaction" in self.fixes:
+            if done and "one-transaction" in self.fixes:
                 self.open(done)
             self.start_proxies(done)
         except Refused:
