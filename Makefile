@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test lint types bench clean
+.PHONY: setup test lint types golden docs bench clean
 
 setup: $(VENV)/.ready
+	@command -v nft >/dev/null || { apt-get update -q && apt-get install -qy nftables; }
 
 # Debian's python3 makes no virtual environments until python3-venv is there.
 $(VENV)/.ready: pyproject.toml
@@ -23,8 +24,17 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# What is written anew is to be read before it is committed.
+golden: setup
+	$(BIN)/python -m tests.golden.rulesets
+
+docs: setup
+	$(BIN)/python -m tests.netns.ruleset_page
+
 bench: setup
+	@command -v iptables >/dev/null || { apt-get update -q && apt-get install -qy iptables; }
 	$(BIN)/python -m bench.plan
+	$(BIN)/python -m bench.firewall
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build src/*.egg-info

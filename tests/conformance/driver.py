@@ -81,9 +81,10 @@ class RecordingFirewall:
             ("fw.del_ports", "fw_del_ports", change.closed),
             ("fw.add_ports", "fw_add_ports", change.opened),
         ):
-            if bindings:
+            listed = [seen(each) for each in bindings if isinstance(each, PortBinding)]
+            if listed:
                 failed = self._recorder.fails(fault)
-                self._recorder.write(op, failed=failed, bindings=[*map(seen, bindings)])
+                self._recorder.write(op, failed=failed, bindings=listed)
                 if failed:
                     raise FirewallFailed("injected")
 

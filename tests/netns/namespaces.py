@@ -1,5 +1,6 @@
 """Network namespaces that a test makes, works in, and removes."""
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,3 +57,9 @@ def namespace(addresses: Sequence[str] = (), *, ipv6: bool = True) -> Iterator[N
         yield made
     finally:
         netns.remove(name)
+
+
+def nft(*arguments: str) -> str:
+    """What nft answers in the namespace that the thread is in."""
+    done = subprocess.run(["nft", *arguments], capture_output=True, text=True, check=True)  # noqa: S607
+    return done.stdout

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from hostports.core.child import child_ip
-from hostports.errors import UnsupportedProtocol
+from hostports.errors import UnsupportedProtocol, UnusableValue
 from hostports.model.address import (
     ANY_IPV4,
     ANY_IPV6,
     Family,
     IPAddress,
+    IPNetwork,
     bracketed,
     family,
     is_wildcard,
@@ -22,7 +23,7 @@ from hostports.model.address import (
 )
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.network import Endpoint
-from hostports.model.port import PortRange, PortSpec, Protocol
+from hostports.model.port import PortRange, PortSpec, Protocol, PublishMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,16 @@ class PublishRequest:
 
     `default_host_ip` stands for a spec's missing host address; 0.0.0.0 means IPv4 and IPv6.
     `relay_6to4` False forbids that the relay carries host IPv6 to an endpoint with only IPv4.
+    `mode` RELAY makes no rules but leaves all to the relay, whatever the gateway mode. Only sources
+    in `allow_from` get through; empty means all.
     """
 
     endpoint: Endpoint
     specs: Sequence[PortSpec]
     default_host_ip: IPAddress = ANY_IPV4
     relay_6to4: bool = True
+    mode: PublishMode = PublishMode.NAT
+    allow_from: tuple[IPNetwork, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "default_host_ip", unmapped(self.default_host_ip))
@@ -75,6 +80,8 @@ class PortGroup:
     container_port: int
     ports: PortRange | None
     members: tuple[Member, ...]
+    mode: PublishMode = PublishMode.NAT
+    allow_from: tuple[IPNetwork, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -98,8 +105,11 @@ class Expansion:
 def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     """Sort the specs, expand each to its families, and group those that share a host port.
 
-    Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have.
+    Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have,
+    and `UnusableValue` if only the relay may serve the ports and there is none.
     """
+    if request.mode is PublishMode.RELAY and not around.relay:
+        raise UnusableValue("relay", "this publish mode needs the relay", "switch the relay on")
     groups: list[PortGroup] = []
     warnings: list[str] = []
     for _, shared in groupby(sorted(request.specs, key=_order), key=_port_sharing):
@@ -107,8 +117,14 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
         members = [member for spec in specs for member in _members(request, around, spec, warnings)]
         if members:
             spec = specs[0]
-            distinct = tuple(_without_overlaps(spec, members, warnings))
-            group = PortGroup(spec.protocol, spec.container_port, spec.host_ports, distinct)
+            group = PortGroup(
+                spec.protocol,
+                spec.container_port,
+                spec.host_ports,
+                tuple(_without_overlaps(spec, members, warnings)),
+                request.mode,
+                request.allow_from,
+            )
             _refuse_unsupported(group, around)
             groups.append(group)
     return Expansion(tuple(groups), tuple(warnings))
@@ -162,7 +178,7 @@ def _member(
     container_ip = _container_ip(request, around, of)
     if host_ip is None or container_ip is None:
         return None
-    if request.endpoint.network.routed(of):
+    if request.mode is PublishMode.NAT and request.endpoint.network.routed(of):
         return Member(of.wildcard, container_ip, routed=True)
     return Member(host_ip, container_ip, child_ip=child_ip(around.driver, host_ip))
 

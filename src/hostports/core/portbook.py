@@ -85,4 +85,6 @@ def _binding(group: PortGroup, endpoint: Endpoint, member: Member, port: int) ->
         host_port=0 if member.routed else port,
         container_ip=member.container_ip,
         container_port=group.container_port,
+        mode=group.mode,
+        allow_from=group.allow_from,
     )

@@ -75,7 +75,8 @@ def _reservation(
         binding.host_ip,
         binding.container_ip,
     )
-    expansion = expand(PublishRequest(endpoint, [spec]), around)
+    request = PublishRequest(endpoint, [spec], mode=binding.mode, allow_from=binding.allow_from)
+    expansion = expand(request, around)
     if not expansion.groups:
         raise NotRestorable("; ".join(expansion.warnings))
     reservation = Reservation(resources, endpoint, expansion.groups[0], around.host)

@@ -1,10 +1,11 @@
 """IP addresses as port bindings use them: families, wildcards, IPv4-mapped addresses."""
 
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 
 class Family(IntEnum):

@@ -1,11 +1,17 @@
-"""Bridge networks and the endpoints on them, as far as port bindings depend on them."""
+"""Bridge networks and the endpoints on them."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
 
 from hostports.errors import UnusableValue
-from hostports.model.address import Family, IPAddress
+from hostports.model.address import Family, IPAddress, IPNetwork
+
+#: Names of interfaces that we put into rules; Linux allows 15 characters. A trailing ``+`` or ``*``
+#: is a wildcard, as iptables and nft write it.
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 
 
 class GatewayMode(Enum):
@@ -19,11 +25,33 @@ class GatewayMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BridgeNetwork:
-    """A bridge device whose endpoints' ports can be published."""
+    """A bridge device whose endpoints' ports can be published.
+
+    `bridge` is the device's name. A family without a subnet is not the network's. `internal`
+    networks reach nothing else and are reached by nothing else; `icc` False keeps its containers
+    from each other. Outgoing traffic is masqueraded, or given `host_ipv4` and `host_ipv6` as its
+    source. `trusted_host_interfaces` may reach containers directly; ``tun+`` means all ``tun…``.
+    """
 
     name: str
     gateway_mode_ipv4: GatewayMode = GatewayMode.NAT
     gateway_mode_ipv6: GatewayMode = GatewayMode.NAT
+    bridge: str = ""
+    subnet_ipv4: IPv4Network | None = None
+    subnet_ipv6: IPv6Network | None = None
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
+    host_ipv4: IPv4Address | None = None
+    host_ipv6: IPv6Address | None = None
+    trusted_host_interfaces: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for interface in (self.bridge, *self.trusted_host_interfaces):
+            if interface and not _INTERFACE.fullmatch(interface.rstrip("+*")):
+                raise UnusableValue(
+                    interface, "it is no name of an interface", "write one as `ip link` shows it"
+                )
 
     def gateway_mode(self, family: Family) -> GatewayMode:
         """The gateway mode of one family."""
@@ -32,6 +60,14 @@ class BridgeNetwork:
     def routed(self, family: Family) -> bool:
         """Whether the family has no NAT, so that host ports and host addresses mean nothing."""
         return self.gateway_mode(family) is GatewayMode.ROUTED
+
+    def subnet(self, family: Family) -> IPNetwork | None:
+        """The subnet of one family, if the network has that family."""
+        return self.subnet_ipv4 if family is Family.IPV4 else self.subnet_ipv6
+
+    def host_ip(self, family: Family) -> IPAddress | None:
+        """The source address of outgoing traffic; None means the outgoing interface's own."""
+        return self.host_ipv4 if family is Family.IPV4 else self.host_ipv6
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from hostports.errors import UnusableValue
-from hostports.model.address import IPAddress, bracketed, unmapped
+from hostports.model.address import IPAddress, IPNetwork, bracketed, unmapped
 
 MAX_PORT: Final = 65535
 
@@ -106,6 +106,13 @@ class PortSpec:
         return f"{host}{ports}{colon}{self.container_port}/{self.protocol.value}"
 
 
+class PublishMode(Enum):
+    """Which way clients take: NAT (and the relay for what NAT can't reach), or the relay only."""
+
+    NAT = "nat"
+    RELAY = "relay"
+
+
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
     """Where a socket is bound and what the firewall matches: protocol, address and port."""
@@ -135,7 +142,8 @@ class PortBinding:
 
     `host_port` is 0 where the family is routed: the container's port is opened, no host port taken.
     `child` is where the socket really is when RootlessKit forwards to another address or port
-    inside its namespace, and `port_driver_id` RootlessKit's number for that forwarding.
+    inside its namespace, and `port_driver_id` RootlessKit's number for that forwarding. Only
+    sources in `allow_from` get through, whatever the way they take; empty means all.
     """
 
     network: str
@@ -147,6 +155,8 @@ class PortBinding:
     container_port: int
     child: SocketAddress | None = None
     port_driver_id: int | None = None
+    mode: PublishMode = PublishMode.NAT
+    allow_from: tuple[IPNetwork, ...] = ()
 
     @property
     def routed(self) -> bool:

@@ -11,7 +11,7 @@ from hostports.errors import (
     ReleaseFailed,
 )
 from hostports.interfaces import RelayedBinding
-from hostports.model.firewall import FirewallChange
+from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import PortBinding, SocketAddress
 from hostports.testing.faults import Faults
@@ -29,26 +29,27 @@ class FakeHostFacts:
 
 
 class FakeFirewall:
-    """A set of open bindings; fails on ``firewall.apply``."""
+    """A set of networks, endpoints and open bindings; fails on ``firewall.apply``."""
 
     def __init__(self, faults: Faults | None = None) -> None:
         self._faults = faults or Faults()
-        self._open: dict[PortBinding, None] = {}
+        self._open: dict[FirewallItem, None] = {}
 
     def apply(self, change: FirewallChange) -> None:
-        """Close and open bindings, or fail and do neither."""
+        """Close and open items, or fail and do neither."""
         if self._faults.due("firewall.apply"):
             raise FirewallFailed("injected: the firewall refuses")
-        for binding in change.closed:
-            self._open.pop(binding, None)
+        for item in change.closed:
+            self._open.pop(item, None)
         self._open.update(dict.fromkeys(change.opened))
 
     def dump(self) -> list[str]:
         """The open bindings, and the container ports that they let in, each once."""
-        nat = [f"dnat {each.socket} to {each}" for each in self._open if not each.routed]
+        bindings = [each for each in self._open if isinstance(each, PortBinding)]
+        nat = [f"dnat {each.socket} to {each}" for each in bindings if not each.routed]
         accept = {
             f"accept {SocketAddress(each.protocol, each.container_ip, each.container_port)}"
-            for each in self._open
+            for each in bindings
         }
         return sorted(nat) + sorted(accept)
 

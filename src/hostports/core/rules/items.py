@@ -1,0 +1,207 @@
+"""What each network, endpoint and binding adds to the ruleset (moby 28.5 iptabler, by effect)."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
+from hostports.model.address import Family, family, is_wildcard
+from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
+from hostports.model.port import PortBinding, PublishMode
+
+_IP: Final = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+_ICMP: Final = {Family.IPV4: "icmp", Family.IPV6: "ipv6-icmp"}
+
+
+def of_network(network: BridgeNetwork, settings: Settings) -> Fragment:
+    """The chains of one bridge, and the look-ups that lead to them."""
+    bridge = f'"{network.bridge}"'
+    chains = [
+        Chain(_name("from", network), tuple(_from_bridge(network))),
+        Chain(_name("to", network), tuple(_to_bridge(network, settings))),
+    ]
+    elements = [
+        Element("bridges", bridge),
+        Element("from_bridge", bridge, _jump("from", network)),
+        Element("to_bridge", bridge, _jump("to", network)),
+    ]
+    if not network.masquerade:
+        chains.insert(0, _direct(network))
+    translated = [of for of in Family if _translated(network, of)]
+    if network.masquerade and translated:
+        rules = tuple(_leaving(network, of) for of in translated)
+        chains.append(Chain(_name("nat", network), rules))
+        elements += [
+            Element(f"subnet{of}", str(network.subnet(of)), _jump("nat", network))
+            for of in translated
+        ]
+    if translated and not settings.relay:
+        rules = tuple(rule for of in translated for rule in _hairpin(network, of))
+        chains.append(Chain(_name("hairpin", network), rules))
+        elements.append(Element("hairpin", bridge, _jump("hairpin", network)))
+    return Fragment(tuple(elements), tuple(chains))
+
+
+def of_endpoint(endpoint: Endpoint, settings: Settings) -> Fragment:
+    """Protection of the endpoint's own addresses against other hosts, before connection tracking.
+
+    Without masquerading, answers to its own connections come to these addresses, too; then the
+    forward chain protects them, where answers can be told apart.
+    """
+    network = endpoint.network
+    if not network.masquerade:
+        return Fragment()
+    elements = tuple(
+        Element(f"protected{of}", str(ip), _jump("direct", network))
+        for of in Family
+        if (ip := endpoint.address(of)) and _protected(network, of, settings)
+    )
+    return Fragment(elements, (_direct(network),)) if elements else Fragment()
+
+
+def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings) -> Fragment:
+    """Destination NAT, forward accept, protections and counters of one binding."""
+    if network.internal:
+        return Fragment()
+    return Fragment(tuple(_of_binding(binding, network, settings)))
+
+
+def _of_binding(
+    binding: PortBinding, network: BridgeNetwork, settings: Settings
+) -> Iterator[Element]:
+    of = family(binding.container_ip)
+    translated = family(binding.socket.ip) is of and binding.mode is PublishMode.NAT
+    container_ip, port = str(binding.container_ip), binding.container_port
+    if translated:
+        key = f"{container_ip} . {binding.protocol.value} . {port}"
+        yield Element(f"open{of}", key)
+    if binding.routed:
+        return
+    yield from _source_checks(binding)
+    if translated:
+        suffix, key = _host_side(binding)
+        yield Element(f"dnat{suffix}", key, f"{container_ip} . {port}")
+        yield Element(f"traffic{suffix}", key)
+        if settings.relay:
+            yield Element(f"own{suffix}", f'"{network.bridge}" . {key}')
+
+
+def _source_checks(binding: PortBinding) -> Iterator[Element]:
+    suffix, key = _host_side(binding)
+    ip = binding.socket.ip
+    if ip.is_loopback and family(ip) is Family.IPV4:
+        yield Element("loopback4", key)
+    if binding.allow_from:
+        yield Element(f"limited{suffix}", key)
+    for source in binding.allow_from:
+        if source.version == ip.version:
+            yield Element(f"allowed{suffix}", f"{key} . {source}")
+
+
+def _host_side(binding: PortBinding) -> tuple[str, str]:
+    """Which of a pair of collections, and the key in it: any address needs none."""
+    socket = binding.socket
+    port = f"{socket.protocol.value} . {socket.port}"
+    if is_wildcard(socket.ip):
+        return f"_any{socket.ip.version}", port
+    return f"{socket.ip.version}", f"{socket.ip} . {port}"
+
+
+def _from_bridge(network: BridgeNetwork) -> Iterator[Rule]:
+    if network.internal:
+        yield Rule(f'oifname != "{network.bridge}" counter drop', "internal: nothing leaves")
+
+
+def _to_bridge(network: BridgeNetwork, settings: Settings) -> Iterator[Rule]:
+    bridge = f'"{network.bridge}"'
+    if network.internal:
+        yield Rule(f"iifname != {bridge} counter drop", "internal: nothing enters")
+        if not network.icc:
+            yield Rule(f"iifname {bridge} counter drop", "between its containers")
+        return
+    verdict = "accept" if network.icc else "drop"
+    own = Rule(f"iifname {bridge} counter {verdict}", "between its containers")
+    families = [of for of in Family if network.subnet(of) is not None]
+    unprotected = GatewayMode.NAT_UNPROTECTED
+    if all(network.gateway_mode(of) is unprotected for of in families):
+        yield own
+        yield from (_isolation(of) for of in families)
+        return
+    yield Rule("ct state established,related accept", "answers")
+    yield own
+    for of in families:
+        yield from _entering(network, of, settings)
+    yield Rule("counter drop", "not published")
+
+
+def _entering(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Rule]:
+    only = f"meta nfproto ipv{of}"
+    if network.gateway_mode(of) is GatewayMode.NAT_UNPROTECTED:
+        yield _isolation(of)
+        yield Rule(f"{only} counter accept", "unprotected: every port")
+        return
+    if network.routed(of):
+        yield Rule(f"{only} meta l4proto {_ICMP[of]} accept", "routed: ICMP")
+    elif settings.direct_routing:
+        yield _isolation(of)
+    elif not network.masquerade and _protected(network, of, settings):
+        yield Rule(f"{only} {_jump('direct', network)}", "container addresses")
+    yield Rule(f"{_IP[of]} daddr . meta l4proto . th dport @open{of} counter accept", "published")
+
+
+def _isolation(of: Family) -> Rule:
+    return Rule(f"meta nfproto ipv{of} iifname @bridges jump isolated", "other networks")
+
+
+def _protected(network: BridgeNetwork, of: Family, settings: Settings) -> bool:
+    """Whether other hosts may not reach the containers' own addresses."""
+    open_modes = (GatewayMode.ROUTED, GatewayMode.NAT_UNPROTECTED)
+    return (
+        not network.internal
+        and not settings.direct_routing
+        and network.gateway_mode(of) not in open_modes
+    )
+
+
+def _direct(network: BridgeNetwork) -> Chain:
+    """Who may reach containers by their own addresses."""
+    rules = [] if network.masquerade else [Rule("ct status dnat return", "published")]
+    neighbours = (network.bridge,) if network.masquerade and network.icc else ()
+    for interface in (*neighbours, *network.trusted_host_interfaces):
+        # iptables writes a wildcard as tun+, nft as tun*.
+        name = interface[:-1] + "*" if interface.endswith("+") else interface
+        rules.append(Rule(f'iifname "{name}" return', "may reach containers directly"))
+    rules.append(Rule("counter drop", "direct routing"))
+    return Chain(_name("direct", network), tuple(rules))
+
+
+def _translated(network: BridgeNetwork, of: Family) -> bool:
+    """Whether traffic of one family gets another source address when it leaves the network."""
+    return network.subnet(of) is not None and not network.routed(of) and not network.internal
+
+
+def _leaving(network: BridgeNetwork, of: Family) -> Rule:
+    leaving = f'{_IP[of]} saddr {network.subnet(of)} oifname != "{network.bridge}"'
+    return Rule(f"{leaving} {_source(network, of)}", "masquerade")
+
+
+def _hairpin(network: BridgeNetwork, of: Family) -> Iterator[Rule]:
+    """Without these the answer would go straight to the container, past the translation."""
+    only, source = f"meta nfproto ipv{of}", _source(network, of)
+    yield Rule(f"{only} fib saddr type local {source}", "the host's own connections")
+    if network.icc:
+        subnet = f"{_IP[of]} saddr {network.subnet(of)}"
+        why = "a published port of a neighbour, or its own"
+        yield Rule(f"{subnet} ct status dnat masquerade", why)
+
+
+def _source(network: BridgeNetwork, of: Family) -> str:
+    host_ip = network.host_ip(of)
+    return f"snat {_IP[of]} to {host_ip}" if host_ip else "masquerade"
+
+
+def _name(chain: str, network: BridgeNetwork) -> str:
+    return f"{chain}_{network.bridge}"
+
+
+def _jump(chain: str, network: BridgeNetwork) -> str:
+    return f"jump {_name(chain, network)}"

@@ -1,0 +1,96 @@
+"""The nft spelling of a ruleset: text for ``nft -f -``, one script a transaction (nft 1.0.2)."""
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from hostports.core.rules.data import Chain, Element, Settings
+from hostports.core.rules.skeleton import TABLE, USER_CHAIN, chains, collections
+from hostports.core.rules.state import Delta
+
+_TABLE: Final = f"inet {TABLE}"
+
+
+class TableObject(NamedTuple):
+    """A chain, set or map that is in the table."""
+
+    kind: str
+    name: str
+
+
+def change_script(delta: Delta) -> str:
+    """The commands that make a delta of a table that is there."""
+    return _joined(_changes(delta))
+
+
+def whole_script(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> str:
+    """The commands that make the table what it must be, whatever is `present` in it now.
+
+    All goes but the user's chain, which is not touched.
+    """
+    return _joined(_rebuilt(settings, whole, present))
+
+
+def removal_script(present: Sequence[TableObject]) -> str:
+    """The commands that remove all that is ours from the table, the user's chain staying."""
+    return _joined(_emptied(present))
+
+
+def _rebuilt(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> Iterator[str]:
+    wanted = collections()
+    yield f"add table {_TABLE}"
+    # nft 1.0.6 takes the elements of a set that is deleted and made again in one script for
+    # additions to the old ones; so a collection that is wanted stays, and is emptied.
+    yield from _emptied(present, {each.name for each in wanted})
+    for each in wanted:
+        flags = f" {each.flags};" if each.flags else ""
+        yield f"add {each.kind} {_TABLE} {each.name} {{ type {each.type};{flags} }}"
+    yield from _chains(chains(settings))
+    yield from _changes(whole)
+
+
+def _emptied(present: Sequence[TableObject], kept: Set[str] = frozenset()) -> Iterator[str]:
+    """Rules name collections, and collections name chains: so they go in this order."""
+    ours = [each for each in present if each != ("chain", USER_CHAIN)]
+    chains_first = sorted(ours, key=lambda each: each.kind != "chain")
+    yield from (f"flush {each.kind} {_TABLE} {each.name}" for each in chains_first)
+    for each in reversed(chains_first):
+        if each.name not in kept:
+            yield f"delete {each.kind} {_TABLE} {each.name}"
+
+
+def _changes(delta: Delta) -> Iterator[str]:
+    yield from _elements("delete", delta.removed)
+    yield from _chains(delta.written_chains)
+    yield from _elements("add", delta.added)
+    yield from (f"flush chain {_TABLE} {name}" for name in delta.removed_chains)
+    yield from (f"delete chain {_TABLE} {name}" for name in delta.removed_chains)
+
+
+def _chains(written: Iterable[Chain]) -> Iterator[str]:
+    for chain in written:
+        hook = f" {{ {chain.hook}; policy accept; }}" if chain.hook else ""
+        yield f"add chain {_TABLE} {chain.name}{hook}"
+        if chain.name != USER_CHAIN:
+            yield f"flush chain {_TABLE} {chain.name}"
+        for rule in chain.rules:
+            yield f'add rule {_TABLE} {chain.name} {rule.text} comment "{rule.why}"'
+
+
+def _elements(verb: str, elements: Iterable[Element]) -> Iterator[str]:
+    """One command for each collection, however many elements it gets."""
+    by_collection = attrgetter("collection")
+    for name, group in groupby(sorted(elements, key=by_collection), key=by_collection):
+        listed = ", ".join(_element(verb, each) for each in group)
+        yield f"{verb} element {_TABLE} {name} {{ {listed} }}"
+
+
+def _element(verb: str, element: Element) -> str:
+    if element.value and verb == "add":
+        return f"{element.key} : {element.value}"
+    return element.key
+
+
+def _joined(commands: Iterable[str]) -> str:
+    return "".join(f"{command}\n" for command in commands)

@@ -1,0 +1,127 @@
+"""Which elements and chains the table holds, and what a change makes of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hostports.core.rules.data import Chain, Element, Fragment, Settings
+from hostports.core.rules.items import of_binding, of_endpoint, of_network
+from hostports.errors import FirewallFailed
+from hostports.model.firewall import FirewallChange, FirewallItem
+from hostports.model.network import BridgeNetwork, Endpoint
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one transaction has to change, removals first."""
+
+    removed: tuple[Element, ...] = ()
+    added: tuple[Element, ...] = ()
+    removed_chains: tuple[str, ...] = ()
+    written_chains: tuple[Chain, ...] = ()
+    closed: Mapping[FirewallItem, Fragment] = field(default_factory=dict)
+    opened: Mapping[FirewallItem, Fragment] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the table stays as it is."""
+        return not (self.removed or self.added or self.removed_chains or self.written_chains)
+
+
+class RulesState:
+    """What is open, and how many of it need each element and chain: the last one takes it along."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: dict[FirewallItem, Fragment] = {}
+        self._networks: dict[str, BridgeNetwork] = {}
+        self._users: Counter[Element] = Counter()
+        self._chain_users: Counter[str] = Counter()
+        self._chains: dict[str, Chain] = {}
+
+    def planned(self, change: FirewallChange) -> Delta:
+        """What a change does to the table; nothing happens yet.
+
+        Raises `FirewallFailed` for a binding whose network is unknown.
+        """
+        closed = {item: self._open[item] for item in change.closed if item in self._open}
+        networks = self._networks | {
+            item.name: item for item in change.opened if isinstance(item, BridgeNetwork)
+        }
+        opened = {
+            item: self._fragment(item, networks)
+            for item in change.opened
+            if item not in self._open or item in closed
+        }
+        elements = _moved(_elements(closed), _elements(opened))
+        chains = _moved(_chain_names(closed), _chain_names(opened))
+        return Delta(
+            removed=tuple(_gone(elements, self._users)),
+            added=tuple(each for each, by in elements.items() if by > 0 and not self._users[each]),
+            removed_chains=tuple(_gone(chains, self._chain_users)),
+            written_chains=tuple(chain for each in opened.values() for chain in each.chains),
+            closed=closed,
+            opened=opened,
+        )
+
+    def commit(self, delta: Delta) -> None:
+        """Remember that a delta has been made."""
+        self._users.subtract(_elements(delta.closed))
+        self._users.update(_elements(delta.opened))
+        self._chain_users.subtract(_chain_names(delta.closed))
+        self._chain_users.update(_chain_names(delta.opened))
+        self._chains.update((chain.name, chain) for chain in delta.written_chains)
+        for item in delta.closed:
+            del self._open[item]
+            if isinstance(item, BridgeNetwork):
+                del self._networks[item.name]
+        for item in delta.opened:
+            self._open[item] = delta.opened[item]
+            if isinstance(item, BridgeNetwork):
+                self._networks[item.name] = item
+        for element in delta.removed:
+            del self._users[element]
+        for name in delta.removed_chains:
+            del self._chain_users[name], self._chains[name]
+
+    def whole(self) -> Delta:
+        """All that the table must hold besides the skeleton."""
+        return Delta(added=tuple(self._users), written_chains=tuple(self._chains.values()))
+
+    def items(self) -> list[FirewallItem]:
+        """What is open."""
+        return list(self._open)
+
+    def _fragment(self, item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> Fragment:
+        if isinstance(item, BridgeNetwork):
+            return of_network(item, self.settings)
+        if isinstance(item, Endpoint):
+            return of_endpoint(item, self.settings)
+        if item.network not in networks:
+            raise FirewallFailed(
+                f"network {item.network!r} is not in the firewall",
+                "add the network before its ports",
+            )
+        return of_binding(item, networks[item.network], self.settings)
+
+
+def _elements(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[Element]:
+    return (element for each in fragments.values() for element in each.elements)
+
+
+def _chain_names(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[str]:
+    return (chain.name for each in fragments.values() for chain in each.chains)
+
+
+def _moved(down: Iterable[T], up: Iterable[T]) -> Counter[T]:
+    """By how much the number of users of each changes."""
+    moved = Counter(up)
+    moved.subtract(Counter(down))
+    return moved
+
+
+def _gone(moved: Counter[T], users: Counter[T]) -> Iterable[T]:
+    return (each for each, by in moved.items() if by < 0 and users[each] + by == 0)

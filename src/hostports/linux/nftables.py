@@ -1,0 +1,146 @@
+"""The firewall on nftables: one table of our own, one transaction a call, by ``nft -f -``.
+
+libnftables in this process would abort at descriptor 1024 (it calls select(2)), and a daemon that
+holds sockets has more; so nft runs as a process of its own.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from threading import Lock
+from typing import Final
+
+from hostports.core.rules.data import Settings
+from hostports.core.rules.listing import counted, guarded_families, present_objects
+from hostports.core.rules.nft import change_script, removal_script, whole_script
+from hostports.core.rules.settings import FORWARDING, needed, networks_of
+from hostports.core.rules.skeleton import TABLE, USER_CHAIN
+from hostports.core.rules.state import RulesState
+from hostports.errors import FirewallFailed, HostportsError, NotPermitted
+from hostports.linux import sysctl
+from hostports.model.address import Family
+from hostports.model.firewall import FirewallChange, Traffic
+from hostports.model.port import SocketAddress
+
+#: Ubuntu 22.04's; older ones don't know all that the rules say.
+OLDEST_NFT: Final = (1, 0, 2)
+
+_VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
+
+
+class NftablesFirewall:
+    """`Firewall` on nftables, in the network namespace of the process.
+
+    Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
+    what is ours is forwarded; `guard` False leaves that to others. Raises `FirewallFailed` if nft
+    is missing or too old.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, *, guard: bool = True, nft: str = "nft"
+    ) -> None:
+        self._nft = nft
+        self._lock = Lock()
+        self._refuse_old_nft()
+        # Whether forwarding is on doesn't tell who switched it on; the table of before does.
+        families = guarded_families(self._listed()) | _not_forwarding() if guard else frozenset()
+        self._state = RulesState(replace(settings or Settings(), guard=families))
+        self.rebuild()
+
+    def apply(self, change: FirewallChange) -> None:
+        """Make a change in one transaction, or raise and change nothing."""
+        with self._lock:
+            delta = self._state.planned(change)
+            former = sysctl.write(needed(networks_of(delta.opened)))
+            if not delta.empty:
+                try:
+                    self.run(change_script(delta))
+                except HostportsError:
+                    sysctl.write(former)
+                    raise
+            self._state.commit(delta)
+
+    def rebuild(self) -> None:
+        """Make the whole table anew, in one transaction, whatever became of it."""
+        with self._lock:
+            present = present_objects(self._listed())
+            self.run(whole_script(self._state.settings, self._state.whole(), present))
+
+    def traffic(self) -> dict[SocketAddress, Traffic]:
+        """What has passed through each open binding by DNAT, by its socket, since it was opened."""
+        found: dict[SocketAddress, Traffic] = {}
+        for of in Family:
+            for which in ("", "_any"):
+                for socket, connections, _ in self._counted("map", f"dnat{which}{of}", of):
+                    found[socket] = Traffic(connections)
+                for socket, packets, size in self._counted("set", f"traffic{which}{of}", of):
+                    found[socket] = replace(found[socket], packets=packets, bytes=size)
+        return found
+
+    def listed(self) -> str:
+        """Our table as nft lists it, without counters; empty if it isn't there."""
+        return self._call("-s", "list", "table", "inet", TABLE) if self._there() else ""
+
+    def remove(self) -> None:
+        """Take all that is ours out of the kernel; a table with user rules stays with these."""
+        with self._lock:
+            if present := present_objects(self._listed()):
+                self.run(removal_script(present))
+                if not self._user_rules():
+                    self.run(f"delete table inet {TABLE}\n")
+
+    def _there(self) -> bool:
+        return f"table inet {TABLE}\n" in self._call("list", "tables")
+
+    def _listed(self) -> str:
+        """The same without elements, which may be many."""
+        return self._call("-t", "list", "table", "inet", TABLE) if self._there() else ""
+
+    def _user_rules(self) -> bool:
+        chain = self._call("list", "chain", "inet", TABLE, USER_CHAIN)
+        return bool(re.search(r"^\t\t\S", chain, re.MULTILINE))
+
+    def _counted(
+        self, kind: str, name: str, of: Family
+    ) -> Iterator[tuple[SocketAddress, int, int]]:
+        return counted(self._call("list", kind, "inet", TABLE, name), of)
+
+    def run(self, script: str) -> None:
+        """Let nft carry out a script, all or nothing. Raises `FirewallFailed` or `NotPermitted`."""
+        self._call("-f", "-", script=script)
+
+    def _call(self, *arguments: str, script: str = "") -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - nft, with arguments of our own
+                [self._nft, *arguments], input=script, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise FirewallFailed(
+                f"{self._nft} is not there, so nothing can be published", "install nftables"
+            ) from None
+        if done.returncode:
+            raise _translated(done.stderr)
+        return done.stdout
+
+    def _refuse_old_nft(self) -> None:
+        version = _VERSION.search(self._call("--version"))
+        if version and tuple(map(int, version.groups())) < OLDEST_NFT:
+            wanted = ".".join(map(str, OLDEST_NFT))
+            raise FirewallFailed(
+                f"nft {version.group().lstrip('v')} is too old",
+                f"install nftables {wanted} or later",
+            )
+
+
+def _not_forwarding() -> frozenset[Family]:
+    """The families in which the host is no router now."""
+    return frozenset(of for of, names in FORWARDING.items() if sysctl.read(names[-1]) == "0")
+
+
+def _translated(stderr: str) -> FirewallFailed | NotPermitted:
+    """What nft says, in one line: its first error, without the script that it quotes."""
+    if "Operation not permitted" in stderr:
+        return NotPermitted("nft may not change the firewall", "run as root or with CAP_NET_ADMIN")
+    first = next((line for line in stderr.splitlines() if "Error:" in line), stderr.strip())
+    return FirewallFailed(f"nft refuses: {first.partition('Error:')[2].strip() or first}")

@@ -1,0 +1,144 @@
+"""One suite for the fake firewall and nftables: what `Firewall` promises, both keep."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+import pytest
+
+from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
+from hostports.core.rules.data import Settings
+from hostports.errors import FirewallFailed
+from hostports.interfaces import Firewall
+from hostports.linux.nftables import NftablesFirewall
+from hostports.model.firewall import FirewallChange
+from hostports.testing import FakeFirewall, Faults
+from tests.netns.namespaces import namespace
+
+NETWORK = BridgeNetwork(
+    "lab",
+    bridge="br0",
+    subnet_ipv4=IPv4Network("172.30.0.0/24"),
+    subnet_ipv6=IPv6Network("fd30::/64"),
+)
+WEB = Endpoint("web", NETWORK, IPv4Address("172.30.0.2"), IPv6Address("fd30::2"))
+
+
+def binding(port: int, ip: str = "0.0.0.0", container_port: int = 80) -> PortBinding:
+    host_ip = ip_address(ip)
+    container_ip = WEB.ipv4 if host_ip.version == 4 else WEB.ipv6
+    assert container_ip
+    return PortBinding("lab", "web", Protocol.TCP, host_ip, port, container_ip, container_port)
+
+
+class Case(NamedTuple):
+    """A firewall, what it holds, and a way to make its next change fail."""
+
+    firewall: Firewall
+    held: Callable[[], object]
+    break_it: Callable[[], None]
+    mend_it: Callable[[], None]
+
+
+@contextmanager
+def fake() -> Iterator[Case]:
+    faults = Faults()
+    firewall = FakeFirewall(faults)
+
+    def fail(*calls: int) -> None:
+        faults.failing = {"firewall.apply": calls}
+
+    yield Case(firewall, firewall.dump, lambda: fail(-1), fail)
+
+
+@contextmanager
+def nftables() -> Iterator[Case]:
+    with namespace() as host, host.entered():
+        firewall = NftablesFirewall(Settings())
+        # A key that leads elsewhere already can't be added: nft refuses the whole script.
+        clash = "element inet hostports dnat_any4 { tcp . 9999 : 172.30.0.9 . 9 }\n"
+        yield Case(
+            firewall,
+            firewall.listed,
+            lambda: firewall.run(f"add {clash}"),
+            lambda: firewall.run(f"delete {clash}"),
+        )
+
+
+@pytest.fixture(params=[fake, nftables], ids=["fake", "nftables"])
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    made: Callable[[], AbstractContextManager[Case]] = request.param
+    with made() as case:
+        case.firewall.apply(FirewallChange(opened=(NETWORK, WEB)))
+        yield case
+
+
+def test_a_change_and_its_reverse_leave_it_as_it_was(case: Case) -> None:
+    before = case.held()
+    change = FirewallChange(opened=(binding(8080), binding(8080, "::"), binding(8081, "192.0.2.1")))
+    case.firewall.apply(change)
+    assert case.held() != before
+    case.firewall.apply(change.reversed())
+    assert case.held() == before
+
+
+def test_opening_twice_is_opening_once(case: Case) -> None:
+    change = FirewallChange(opened=(binding(8080),))
+    case.firewall.apply(change)
+    once = case.held()
+    case.firewall.apply(change)
+    assert case.held() == once
+
+
+def test_closing_what_is_not_open_has_no_effect(case: Case) -> None:
+    before = case.held()
+    case.firewall.apply(FirewallChange(closed=(binding(8080), binding(8081, "::"))))
+    assert case.held() == before
+
+
+def test_what_bindings_share_stays_until_the_last_one_closes(case: Case) -> None:
+    before = case.held()
+    case.firewall.apply(FirewallChange(opened=(binding(8081),)))
+    one = case.held()
+    case.firewall.apply(FirewallChange(opened=(binding(8080),)))
+    case.firewall.apply(FirewallChange(closed=(binding(8080),)))
+    assert case.held() == one
+    case.firewall.apply(FirewallChange(closed=(binding(8081),)))
+    assert case.held() == before
+
+
+def test_a_refused_change_changes_nothing(case: Case) -> None:
+    case.break_it()
+    before = case.held()
+    change = FirewallChange(opened=(binding(8080), binding(9999)))
+    with pytest.raises(FirewallFailed):
+        case.firewall.apply(change)
+    assert case.held() == before
+    case.mend_it()
+    case.firewall.apply(change)
+    case.firewall.apply(change.reversed())
+
+
+def test_one_change_opens_and_closes(case: Case) -> None:
+    case.firewall.apply(FirewallChange(opened=(binding(8080),)))
+    case.firewall.apply(FirewallChange(opened=(binding(8081),), closed=(binding(8080),)))
+    moved = case.held()
+    case.firewall.apply(FirewallChange(closed=(binding(8081),)))
+    case.firewall.apply(FirewallChange(opened=(binding(8081),)))
+    assert case.held() == moved
+
+
+def test_items_go_in_any_order(case: Case) -> None:
+    case.firewall.apply(FirewallChange(opened=(binding(8080),)))
+    for item in (NETWORK, binding(8080), WEB):
+        case.firewall.apply(FirewallChange(closed=(item,)))
+    case.firewall.apply(FirewallChange(opened=(NETWORK, WEB, binding(8080))))
+
+
+def test_ten_thousand_bindings_are_one_change(case: Case) -> None:
+    before = case.held()
+    change = FirewallChange(opened=tuple(binding(port) for port in range(20_000, 30_000)))
+    case.firewall.apply(change)
+    case.firewall.apply(change.reversed())
+    assert case.held() == before

@@ -1,0 +1,146 @@
+"""What the firewall is told, as text: golden files, and that a delta is no more than needed."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
+from hostports.core.rules.data import Settings
+from hostports.core.rules.nft import change_script
+from hostports.core.rules.settings import needed
+from hostports.core.rules.state import RulesState
+from hostports.errors import FirewallFailed, UnusableValue
+from hostports.model.firewall import FirewallChange, FirewallItem
+from tests.golden.rulesets import GOLDEN, NETWORKS, texts
+
+TEXTS = texts()
+NETWORK = NETWORKS["nat"]
+WEB = Endpoint("web", NETWORK, IPv4Address("172.30.0.2"), IPv6Address("fd30::2"))
+
+
+def binding(port: int, host_ip: str = "0.0.0.0", container_port: int = 80) -> PortBinding:
+    ip = ip_address(host_ip)
+    container_ip = WEB.ipv4 if ip.version == 4 else WEB.ipv6
+    assert container_ip
+    return PortBinding("nat", "web", Protocol.TCP, ip, port, container_ip, container_port)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_ruleset_is_the_golden_one(name: str) -> None:
+    """`make golden` writes the files anew; what changes in them is to be read."""
+    assert TEXTS[name] == (GOLDEN / f"{name}.nft").read_text(encoding="utf-8")
+
+
+def test_there_is_no_golden_file_too_many() -> None:
+    assert {each.stem for each in GOLDEN.glob("*.nft")} == TEXTS.keys()
+
+
+def made(*opened: FirewallItem) -> RulesState:
+    state = RulesState(Settings())
+    state.commit(state.planned(FirewallChange(opened=opened)))
+    return state
+
+
+def test_what_is_open_already_changes_nothing() -> None:
+    state = made(NETWORK, WEB, binding(8080))
+    assert state.planned(FirewallChange(opened=(NETWORK, WEB, binding(8080)))).empty
+
+
+def test_closing_what_is_not_open_changes_nothing() -> None:
+    assert made(NETWORK).planned(FirewallChange(closed=(WEB, binding(8080)))).empty
+
+
+def test_what_two_bindings_share_goes_with_the_last() -> None:
+    state = made(NETWORK, binding(8080), binding(8081))
+    first = state.planned(FirewallChange(closed=(binding(8080),)))
+    assert "open4" not in [each.collection for each in first.removed]
+    state.commit(first)
+    last = state.planned(FirewallChange(closed=(binding(8081),)))
+    assert "open4" in [each.collection for each in last.removed]
+
+
+def test_a_network_may_go_before_its_endpoints_and_ports() -> None:
+    """The chain that protects an endpoint stays as long as the endpoint."""
+    state = made(NETWORK, WEB, binding(8080))
+    gone = state.planned(FirewallChange(closed=(NETWORK,)))
+    assert "direct_br0" not in gone.removed_chains
+    state.commit(gone)
+    assert "direct_br0" in state.planned(FirewallChange(closed=(WEB,))).removed_chains
+
+
+def test_a_network_that_changes_keeps_its_chains_and_gets_new_rules() -> None:
+    state = made(NETWORK)
+    other = replace(NETWORK, icc=False)
+    delta = state.planned(FirewallChange(opened=(other,), closed=(NETWORK,)))
+    assert (delta.removed, delta.added, delta.removed_chains) == ((), (), ())
+    assert 'iifname "br0" counter drop' in change_script(delta)
+
+
+def test_a_port_of_an_unknown_network_is_refused() -> None:
+    with pytest.raises(FirewallFailed, match="network 'nat' is not in the firewall; add the"):
+        RulesState(Settings()).planned(FirewallChange(opened=(binding(8080),)))
+
+
+def test_ten_thousand_ports_are_one_command_for_each_collection() -> None:
+    change = FirewallChange(opened=tuple(binding(port) for port in range(1, 10_001)))
+    script = change_script(made(NETWORK).planned(change))
+    assert len(script.splitlines()) == 4
+
+
+ITEMS: list[FirewallItem] = [
+    NETWORK,
+    WEB,
+    binding(8080),
+    binding(8081),
+    binding(8080, "::"),
+    binding(8082, "192.0.2.1"),
+]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(ITEMS[1:])), max_size=30))
+def test_the_table_holds_what_is_open_whatever_came_before(
+    steps: list[tuple[bool, FirewallItem]],
+) -> None:
+    state = made(NETWORK)
+    open_now: dict[FirewallItem, None] = {NETWORK: None}
+    for opened, item in steps:
+        change = FirewallChange((item,), ()) if opened else FirewallChange((), (item,))
+        state.commit(state.planned(change))
+        if opened:
+            open_now[item] = None
+        else:
+            open_now.pop(item, None)
+    fresh = made(*open_now).whole()
+    assert sorted(state.whole().added) == sorted(fresh.added)
+    assert set(state.whole().written_chains) == set(fresh.written_chains)
+
+
+def test_a_change_and_its_reverse_leave_nothing() -> None:
+    state = RulesState(Settings())
+    change = FirewallChange(opened=tuple(ITEMS))
+    state.commit(state.planned(change))
+    state.commit(state.planned(change.reversed()))
+    assert state.whole().empty
+
+
+def test_settings_of_the_kernel_are_those_that_networks_need() -> None:
+    assert needed([NETWORKS["internal"]]) == {}
+    assert needed([NETWORKS["ipv4-only"]]) == {"net.ipv4.ip_forward": "1"}
+    assert list(needed([NETWORKS["no-icc"]])) == [
+        "net.ipv4.ip_forward",
+        "net.bridge.bridge-nf-call-iptables",
+        "net.ipv6.conf.default.forwarding",
+        "net.ipv6.conf.all.forwarding",
+        "net.bridge.bridge-nf-call-ip6tables",
+    ]
+
+
+@pytest.mark.parametrize("name", ['br"0', "br 0", "a-name-that-is-too-long", "br0;drop", "{"])
+def test_a_name_that_would_break_a_rule_is_refused(name: str) -> None:
+    with pytest.raises(UnusableValue):
+        BridgeNetwork("lab", bridge=name)
+    with pytest.raises(UnusableValue):
+        BridgeNetwork("lab", trusted_host_interfaces=(name,))

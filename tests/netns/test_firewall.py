@@ -1,0 +1,85 @@
+"""The firewall, proven by packets; and every rule, proven by what happens without it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostports.core.rules.data import Settings
+from tests.netns.firewall_checks import CHECKS, NOTHING, SPECIALS, Host, host
+from tests.netns.namespaces import nft
+
+#: Seconds to wait for an answer that should come, and for one that should not.
+PATIENCE, SILENCE = 10.0, 0.5
+
+MODES = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def world(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with host(MODES[request.param]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def wrong(world: Host) -> dict[str, str]:
+    """The checks with a wrong answer, all asked side by side."""
+    checks = [*CHECKS, world.link_local_check()]
+    silent = [each for each in checks if each.expected(world.settings) == NOTHING]
+    answered = [each for each in checks if each.expected(world.settings) != NOTHING]
+    return world.failing(silent, SILENCE) | world.failing(answered, PATIENCE)
+
+
+@pytest.mark.parametrize("name", [*(each.name for each in CHECKS), "link-local"])
+def test_the_right_ones_are_let_through_and_no_others(wrong: dict[str, str], name: str) -> None:
+    assert wrong.get(name) is None
+
+
+@pytest.mark.parametrize("name", SPECIALS)
+def test_other_packets_too(world: Host, name: str) -> None:
+    question, expected = SPECIALS[name]
+    assert question(world, PATIENCE if expected else SILENCE) is expected
+
+
+def rules(world: Host) -> dict[tuple[str, str], str]:
+    """Every rule of the table but the user's, as chain and text, with its handle."""
+    with world.entered():
+        listed = nft("-a", "-t", "-s", "list", "table", "inet", "hostports")
+    found: dict[tuple[str, str], str] = {}
+    for chain, body in re.findall(r"\tchain (\S+) \{[^\n]*\n(.*?)\t\}", listed, re.DOTALL):
+        for text, handle in re.findall(r"\t\t(.*) # handle (\d+)\n", body):
+            if chain != "user":
+                found[chain, text] = handle
+    return found
+
+
+def survives(world: Host) -> bool:
+    """Whether all is as it should be."""
+    if world.failing([*CHECKS, world.link_local_check()], SILENCE):
+        return False
+    return all(ask(world, SILENCE) is expected for ask, expected in SPECIALS.values())
+
+
+def test_no_rule_can_be_missing(world: Host) -> None:
+    """Each rule is taken out on its own; something must go wrong every time."""
+    assert survives(world)
+    idle = []
+    for chain, text in rules(world):
+        handle = rules(world)[chain, text]
+        with world.entered():
+            world.firewall.run(f"delete rule inet hostports {chain} handle {handle}")
+        if survives(world):
+            idle.append(f"{chain}: {text}")
+        with world.entered():
+            world.firewall.rebuild()
+    assert idle == []
+
+
+def test_route_localnet_stays_off(world: Host) -> None:
+    """CVE-2020-8558: with it, loopback services were reachable from the network."""
+    with world.entered():
+        settings = Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet")
+        on = {each.parent.name for each in settings if each.read_text(encoding="ascii") != "0\n"}
+    # The lab switches it on itself where an attacker would want it.
+    assert on == {"uplink0"}

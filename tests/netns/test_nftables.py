@@ -1,0 +1,153 @@
+"""The table of ours beside others: what it leaves alone, what it leaves behind, what it needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hostports.core.rules.data import Settings
+from hostports.errors import FirewallFailed, HostportsError
+from hostports.linux.nftables import NftablesFirewall
+from tests.netns.firewall_checks import EVERYTHING, NOTHING
+from tests.netns.lab import CONTAINERS, NEIGHBOURS, Lab, Probe, lab
+from tests.netns.namespaces import nft
+from tests.netns.ruleset_page import PAGE, page
+
+#: Seconds to wait for an answer; long enough for a busy machine to give one that shouldn't come.
+SILENCE = 0.5
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Lab]:
+    """A lab whose host is no router yet and has no firewall."""
+    with lab(forwarding=False) as made:
+        for name in CONTAINERS:
+            made.serve(name, name, [80, 81])
+        for name in NEIGHBOURS:
+            made.serve(name, name, [7000])
+        yield made
+
+
+@contextmanager
+def firewall(bare: Lab, settings: Settings | None = None) -> Iterator[NftablesFirewall]:
+    """A firewall on the bare lab's host, with all that is published; gone afterwards."""
+    with bare.namespaces["host"].entered():
+        made = NftablesFirewall(settings)
+        made.apply(EVERYTHING)
+    try:
+        yield made
+    finally:
+        with bare.namespaces["host"].entered():
+            made.remove()
+
+
+def ruleset(bare: Lab) -> str:
+    with bare.namespaces["host"].entered():
+        return nft("list", "ruleset")
+
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def test_a_host_that_becomes_a_router_routes_only_for_containers(bare: Lab) -> None:
+    """Docker sets the policy of FORWARD to DROP for this; our table needs no policy."""
+    with bare.namespaces["host"].entered():
+        assert FORWARDING.read_text(encoding="ascii") == "0\n"
+    with firewall(bare):
+        with bare.namespaces["host"].entered():
+            assert FORWARDING.read_text(encoding="ascii") == "1\n"
+        out, through = bare.ask(
+            [Probe("a1", "10.9.0.2", 7000), Probe("client", "10.8.0.2", 7000)], SILENCE
+        )
+        assert (out, through) == ("client 10.9.0.1", NOTHING)
+        with bare.namespaces["host"].entered():
+            NftablesFirewall().apply(EVERYTHING)  # a new daemon, forwarding being on by now
+        (through,) = bare.ask([Probe("client", "10.8.0.2", 7000)], SILENCE)
+        assert through == NOTHING
+
+
+def test_direct_routing_reaches_published_ports_where_it_is_allowed(bare: Lab) -> None:
+    with firewall(bare, Settings(direct_routing=True)):
+        answers = bare.ask(
+            [
+                Probe("client", "172.30.0.2", 80),
+                Probe("client", "172.30.0.2", 81),
+                Probe("b1", "172.30.0.2", 80),
+            ],
+            SILENCE,
+        )
+        assert answers == ["a1 10.9.0.2", NOTHING, NOTHING]
+
+
+def test_nothing_of_ours_stays_after_removal(bare: Lab) -> None:
+    before = ruleset(bare)
+    with firewall(bare):
+        assert ruleset(bare) != before
+    assert ruleset(bare) == before
+
+
+def test_networks_that_go_leave_the_table_byte_for_byte_as_it_was(bare: Lab) -> None:
+    with bare.namespaces["host"].entered():
+        made = NftablesFirewall()
+        before = nft("list", "ruleset")
+        made.apply(EVERYTHING)
+        made.apply(EVERYTHING.reversed())
+        assert nft("list", "ruleset") == before
+        made.remove()
+
+
+def test_the_users_chain_survives_a_rebuild_and_our_removal(bare: Lab) -> None:
+    with bare.namespaces["host"].entered():
+        made = NftablesFirewall()
+        nft("add", "rule", "inet", "hostports", "user", "tcp", "dport", "22", "accept")
+        user = nft("-a", "list", "chain", "inet", "hostports", "user")
+        made.rebuild()
+        NftablesFirewall()
+        made.remove()
+        assert nft("-a", "list", "chain", "inet", "hostports", "user") == user
+        nft("delete", "table", "inet", "hostports")
+
+
+def test_tables_of_others_are_not_touched(bare: Lab) -> None:
+    with bare.namespaces["host"].entered():
+        nft("add", "table", "inet", "theirs")
+        nft("add", "chain", "inet", "theirs", "forward", "{ type filter hook forward priority 0; }")
+        nft("add", "rule", "inet", "theirs", "forward", "counter")
+    before = ruleset(bare)
+    with firewall(bare):
+        pass
+    assert ruleset(bare) == before
+    with bare.namespaces["host"].entered():
+        nft("delete", "table", "inet", "theirs")
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("echo 'nftables v1.0.1 (Fearless Fosdick #3)'", "nft 1.0.1 is too old; install nftables"),
+        ("echo 'Error: Operation not permitted' >&2; exit 1", "nft may not change the firewall"),
+    ],
+    ids=["too old", "not permitted"],
+)
+def test_an_nft_that_cannot_be_used_is_named(tmp_path: Path, script: str, complaint: str) -> None:
+    program = tmp_path / "nft"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    with pytest.raises(HostportsError) as caught:
+        NftablesFirewall(nft=str(program))
+    assert str(caught.value).startswith(complaint)
+
+
+def test_a_missing_nft_is_named() -> None:
+    with pytest.raises(FirewallFailed, match="is not there, so nothing can be published; install"):
+        NftablesFirewall(nft="/nowhere/nft")
+
+
+def test_the_page_about_the_ruleset_is_up_to_date() -> None:
+    """`make docs` writes it anew. Another nft may list the same rules in another way."""
+    written = PAGE.read_text(encoding="utf-8")
+    version = nft("--version").split(" (")[0].strip()
+    if version not in written:
+        pytest.skip(f"the page was made with another version than {version}")
+    assert page() == written
