@@ -2,7 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from dataclasses import replace
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import NamedTuple
 
 import pytest
@@ -127,6 +135,17 @@ def test_one_change_opens_and_closes(case: Case) -> None:
     case.firewall.apply(FirewallChange(closed=(binding(8081),)))
     case.firewall.apply(FirewallChange(opened=(binding(8081),)))
     assert case.held() == moved
+
+
+def test_sources_may_overlap_and_be_all(case: Case) -> None:
+    before = case.held()
+    sources = ("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "::/0", "fd00::/8", "fd00::1/128")
+    everywhere = replace(binding(8080), allow_from=tuple(map(ip_network, sources)))
+    nested = replace(binding(8081), allow_from=tuple(map(ip_network, sources[1:3])))
+    change = FirewallChange(opened=(everywhere, nested, replace(nested, host_port=8082)))
+    case.firewall.apply(change)
+    case.firewall.apply(change.reversed())
+    assert case.held() == before
 
 
 def test_items_go_in_any_order(case: Case) -> None:

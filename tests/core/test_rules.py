@@ -73,15 +73,20 @@ def test_a_network_may_go_before_its_endpoints_and_ports() -> None:
 
 def test_a_network_that_changes_keeps_its_chains_and_gets_new_rules() -> None:
     state = made(NETWORK)
-    other = replace(NETWORK, icc=False)
+    other = replace(NETWORK, host_ipv4=IPv4Address("192.0.2.1"))
     delta = state.planned(FirewallChange(opened=(other,), closed=(NETWORK,)))
     assert (delta.removed, delta.added, delta.removed_chains) == ((), (), ())
-    assert 'iifname "br0" counter drop' in change_script(delta)
+    assert "snat ip to 192.0.2.1" in change_script(delta)
 
 
 def test_a_port_of_an_unknown_network_is_refused() -> None:
     with pytest.raises(FirewallFailed, match="network 'nat' is not in the firewall; add the"):
         RulesState(Settings()).planned(FirewallChange(opened=(binding(8080),)))
+
+
+def test_a_network_without_a_bridge_is_refused() -> None:
+    with pytest.raises(FirewallFailed, match="network 'lab' has no bridge"):
+        made(BridgeNetwork("lab"))
 
 
 def test_ten_thousand_ports_are_one_command_for_each_collection() -> None:

@@ -88,8 +88,8 @@ BINDINGS: Final = (
     binding("a1", HOST_IPV4, 5355, 54, protocol="udp"),
     binding("a1", HOST_IPV6, 5355, 54, protocol="udp"),
     binding("a1", "0.0.0.0", 9000, 9, protocol="sctp"),
-    binding("r1", "0.0.0.0", 0),
-    binding("r1", "::", 0),
+    *both("r1", 0),
+    *both("q1", 0),
 )
 
 
@@ -267,8 +267,15 @@ def _networks() -> Iterator[Check]:
     yield check("between containers, IPv6", "a1", "fd30::3", 81, "a2 fd30::2")
     yield check("to a stranger without ICC", "n2", "172.35.0.4", 80, NOTHING)
     yield check("to a stranger without ICC, IPv6", "n2", "fd35::4", 80, NOTHING)
-    yield check("between containers without ICC", "n2", "172.35.0.2", 80, NOTHING)
-    yield check("between containers without ICC, IPv6", "n2", "fd35::2", 80, NOTHING)
+    for where, number in (("n2", 35), ("q2", 37), ("j2", 38)):
+        name = f"without ICC, from {where}"
+        yield check(name, where, f"172.{number}.0.2", 80, NOTHING)
+        yield check(f"{name}, IPv6", where, f"fd{number}::2", 80, NOTHING)
+    yield check("routed without ICC", "client", "172.37.0.2", 80, "q1 10.9.0.2")
+    yield check("routed without ICC, IPv6", "client", "fd37::2", 80, "q1 fd09::2", source=CLIENT6)
+    yield check("routed without ICC, own source", "q1", CLIENT, 7000, "client 172.37.0.2")
+    yield check("routed without ICC, unpublished", "client", "172.37.0.2", 81, NOTHING)
+    yield check("outside to internal without ICC", "client", "172.38.0.2", 80, NOTHING)
     for name, number in (("b", 31), ("r", 33), ("u", 34), ("m", 36)):
         answer = f"{name}2 172.{number}.0.2"
         yield check(f"between containers of {name}", f"{name}1", f"172.{number}.0.3", 81, answer)
@@ -307,9 +314,13 @@ class Host:
         with self.entered():
             self.firewall = NftablesFirewall(settings)
             self.firewall.apply(EVERYTHING)
-            self.firewall.run("add rule inet hostports user tcp dport 6666 drop")
+            self.let_user_drop()
         # What protects loopback must not be the kernel's default (CVE-2020-8558).
         made.namespaces["host"].sysctl("net.ipv4.conf.uplink0.route_localnet", "1")
+
+    def let_user_drop(self) -> None:
+        """Add a rule of the user's own."""
+        self.firewall.run("add rule inet hostports user tcp dport 6666 drop")
 
     def entered(self) -> AbstractContextManager[None]:
         """Work in the host's namespace."""
@@ -343,6 +354,22 @@ _PACKETS: Final[dict[str, tuple[Special, bool]]] = {
     "ping routed": (lambda host, wait: ping(host.lab, "client", "172.33.0.2", wait), True),
     "ping routed, IPv6": (lambda host, wait: ping(host.lab, "client", "fd33::2", wait), True),
     "ping direct": (lambda host, wait: ping(host.lab, "client", "172.30.0.2", wait), False),
+    "datagram from internal without ICC": (
+        lambda host, wait: datagram_arrives(host.lab, "j1", CLIENT, "client", wait),
+        False,
+    ),
+    "datagram to internal without ICC": (
+        lambda host, wait: datagram_arrives(host.lab, "client", "172.38.0.2", "j1", wait),
+        False,
+    ),
+    "ping routed without ICC": (
+        lambda host, wait: ping(host.lab, "client", "172.37.0.2", wait),
+        True,
+    ),
+    "ping routed without ICC, IPv6": (
+        lambda host, wait: ping(host.lab, "client", "fd37::2", wait),
+        True,
+    ),
     "datagram from internal": (
         lambda host, wait: datagram_arrives(host.lab, "i1", CLIENT, "client", wait),
         False,

@@ -51,6 +51,8 @@ NETWORKS = {
         network("R", 33, **ROUTED),
         network("U", 34, **UNPROTECTED),
         network("N", 35, trusted_host_interfaces=("trust0",), icc=False),
+        network("Q", 37, icc=False, **ROUTED),
+        network("J", 38, icc=False, internal=True),
         network("M", 36, trusted_host_interfaces=("trust0",), masquerade=False),
     )
 }
@@ -69,6 +71,10 @@ CONTAINERS = {
     "n1": ("N", 2),
     "n2": ("N", 3),
     "n3": ("N", 4),
+    "q1": ("Q", 2),
+    "q2": ("Q", 3),
+    "j1": ("J", 2),
+    "j2": ("J", 3),
     "m1": ("M", 2),
     "m2": ("M", 3),
 }

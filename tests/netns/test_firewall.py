@@ -9,6 +9,7 @@ import pytest
 from hostports.core.rules.data import Settings
 from tests.netns.firewall_checks import CHECKS, NOTHING, SPECIALS, Host, host
 from tests.netns.namespaces import nft
+from tests.netns.packets import spoofed_syn_arrives
 
 #: Seconds to wait for an answer that should come, and for one that should not.
 PATIENCE, SILENCE = 10.0, 0.5
@@ -76,10 +77,34 @@ def test_no_rule_can_be_missing(world: Host) -> None:
     assert idle == []
 
 
-def test_route_localnet_stays_off(world: Host) -> None:
-    """CVE-2020-8558: with it, loopback services were reachable from the network."""
+def test_ghsa_jv3w_x3r3_g6rm_transit_traffic_is_not_taken(wrong: dict[str, str]) -> None:
+    """A published port must not catch what is on its way to the same port of another host."""
+    assert wrong.get("transit to a published port is not ours") is None
+
+
+def test_cve_2020_8558_loopback_is_not_reachable_from_the_network(world: Host) -> None:
+    """With route_localnet, services on loopback were; we leave it off, and drop what is spoofed."""
+    assert not spoofed_syn_arrives(world.lab, "127.0.0.1", 8082, "a1", 80, SILENCE)
     with world.entered():
         settings = Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet")
         on = {each.parent.name for each in settings if each.read_text(encoding="ascii") != "0\n"}
     # The lab switches it on itself where an attacker would want it.
     assert on == {"uplink0"}
+
+
+@pytest.fixture
+def reloaded(world: Host) -> Host:
+    """The host after somebody has flushed all rules, as a firewall's reload does."""
+    with world.entered():
+        nft("flush", "ruleset")
+        world.firewall.rebuild()
+        world.let_user_drop()
+    return world
+
+
+def test_cve_2025_54388_loopback_ports_stay_local_after_a_reload(reloaded: Host) -> None:
+    assert not spoofed_syn_arrives(reloaded.lab, "127.0.0.1", 8082, "a1", 80, SILENCE)
+
+
+def test_cve_2025_54410_networks_stay_isolated_after_a_reload(reloaded: Host) -> None:
+    assert survives(reloaded)

@@ -1,6 +1,7 @@
 """What each network, endpoint and binding adds to the ruleset (moby 28.5 iptabler, by effect)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import collapse_addresses
 from typing import Final
 
 from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
@@ -92,9 +93,9 @@ def _source_checks(binding: PortBinding) -> Iterator[Element]:
         yield Element("loopback4", key)
     if binding.allow_from:
         yield Element(f"limited{suffix}", key)
-    for source in binding.allow_from:
-        if source.version == ip.version:
-            yield Element(f"allowed{suffix}", f"{key} . {source}")
+    of_family = [each for each in binding.allow_from if each.version == ip.version]
+    for source in collapse_addresses(of_family):  # ranges in one set may not overlap
+        yield Element(f"allowed{suffix}", f"{key} . {source}")
 
 
 def _host_side(binding: PortBinding) -> tuple[str, str]:
@@ -118,19 +119,28 @@ def _to_bridge(network: BridgeNetwork, settings: Settings) -> Iterator[Rule]:
         if not network.icc:
             yield Rule(f"iifname {bridge} counter drop", "between its containers")
         return
-    verdict = "accept" if network.icc else "drop"
-    own = Rule(f"iifname {bridge} counter {verdict}", "between its containers")
     families = [of for of in Family if network.subnet(of) is not None]
+    own = list(_between_containers(network, families, settings))
     unprotected = GatewayMode.NAT_UNPROTECTED
     if all(network.gateway_mode(of) is unprotected for of in families):
-        yield own
+        yield from own
         yield from (_isolation(of) for of in families)
         return
     yield Rule("ct state established,related accept", "answers")
-    yield own
+    yield from own
     for of in families:
         yield from _entering(network, of, settings)
     yield Rule("counter drop", "not published")
+
+
+def _between_containers(
+    network: BridgeNetwork, families: Sequence[Family], settings: Settings
+) -> Iterator[Rule]:
+    """Without ICC, protected addresses need no rule here: the bridge may not reach them either."""
+    protected = all(_protected(network, of, settings) for of in families)
+    verdict = "accept" if network.icc else "drop"
+    if network.icc or not protected:
+        yield Rule(f'iifname "{network.bridge}" counter {verdict}', "between its containers")
 
 
 def _entering(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Rule]:

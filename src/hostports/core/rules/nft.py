@@ -38,15 +38,17 @@ def removal_script(present: Sequence[TableObject]) -> str:
 
 
 def _rebuilt(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> Iterator[str]:
-    wanted = collections()
+    wanted, static = collections(), chains(settings)
     yield f"add table {_TABLE}"
     # nft 1.0.6 takes the elements of a set that is deleted and made again in one script for
-    # additions to the old ones; so a collection that is wanted stays, and is emptied.
+    # additions to the old ones; so a collection that is wanted stays, and is emptied. And it sends
+    # the elements of a new interval map at once, so the chains that they name come before it.
     yield from _emptied(present, {each.name for each in wanted})
+    yield from map(_chain, (*static, *whole.written_chains))
     for each in wanted:
         flags = f" {each.flags};" if each.flags else ""
         yield f"add {each.kind} {_TABLE} {each.name} {{ type {each.type};{flags} }}"
-    yield from _chains(chains(settings))
+    yield from _rules(static)
     yield from _changes(whole)
 
 
@@ -62,16 +64,20 @@ def _emptied(present: Sequence[TableObject], kept: Set[str] = frozenset()) -> It
 
 def _changes(delta: Delta) -> Iterator[str]:
     yield from _elements("delete", delta.removed)
-    yield from _chains(delta.written_chains)
+    yield from map(_chain, delta.written_chains)
+    yield from _rules(delta.written_chains)
     yield from _elements("add", delta.added)
     yield from (f"flush chain {_TABLE} {name}" for name in delta.removed_chains)
     yield from (f"delete chain {_TABLE} {name}" for name in delta.removed_chains)
 
 
-def _chains(written: Iterable[Chain]) -> Iterator[str]:
+def _chain(chain: Chain) -> str:
+    hook = f" {{ {chain.hook}; policy accept; }}" if chain.hook else ""
+    return f"add chain {_TABLE} {chain.name}{hook}"
+
+
+def _rules(written: Iterable[Chain]) -> Iterator[str]:
     for chain in written:
-        hook = f" {{ {chain.hook}; policy accept; }}" if chain.hook else ""
-        yield f"add chain {_TABLE} {chain.name}{hook}"
         if chain.name != USER_CHAIN:
             yield f"flush chain {_TABLE} {chain.name}"
         for rule in chain.rules:

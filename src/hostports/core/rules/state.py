@@ -45,7 +45,7 @@ class RulesState:
     def planned(self, change: FirewallChange) -> Delta:
         """What a change does to the table; nothing happens yet.
 
-        Raises `FirewallFailed` for a binding whose network is unknown.
+        Raises `FirewallFailed` for a network without a bridge, or a binding of an unknown network.
         """
         closed = {item: self._open[item] for item in change.closed if item in self._open}
         networks = self._networks | {
@@ -97,6 +97,8 @@ class RulesState:
 
     def _fragment(self, item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> Fragment:
         if isinstance(item, BridgeNetwork):
+            if not item.bridge:
+                raise FirewallFailed(f"network {item.name!r} has no bridge", "name its bridge")
             return of_network(item, self.settings)
         if isinstance(item, Endpoint):
             return of_endpoint(item, self.settings)
