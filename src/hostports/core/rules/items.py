@@ -1,13 +1,14 @@
 """What each network, endpoint and binding adds to the ruleset (moby 28.5 iptabler, by effect)."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import collapse_addresses
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
 from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
-from hostports.model.address import Family, family, is_wildcard
+from hostports.model.address import Family, IPAddress, IPNetwork, is_wildcard
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
-from hostports.model.port import PortBinding, PublishMode
+from hostports.model.port import PortBinding, PublishMode, SocketAddress
 
 _IP: Final = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 _ICMP: Final = {Family.IPV4: "icmp", Family.IPV6: "ipv6-icmp"}
@@ -63,48 +64,52 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     """Destination NAT, forward accept, protections and counters of one binding."""
     if network.internal:
         return Fragment()
-    return Fragment(tuple(_of_binding(binding, network, settings)))
+    socket, container_ip = binding.socket, _text(binding.container_ip)
+    number, protocol = binding.container_ip.version, binding.protocol.value
+    port = binding.container_port
+    translated = socket.ip.version == number and binding.mode is PublishMode.NAT
+    elements: list[Element] = []
+    if translated:
+        elements.append(Element(f"open{number}", f"{container_ip} . {protocol} . {port}"))
+    if not binding.routed:
+        suffix, key = _host_side(socket)
+        elements += _source_checks(binding, socket.ip, suffix, key)
+        if translated:
+            elements.append(Element(f"dnat{suffix}", key, f"{container_ip} . {port}"))
+            elements.append(Element(f"traffic{suffix}", key))
+            if settings.relay:
+                elements.append(Element(f"own{suffix}", f'"{network.bridge}" . {key}'))
+    return Fragment(tuple(elements))
 
 
-def _of_binding(
-    binding: PortBinding, network: BridgeNetwork, settings: Settings
+def _source_checks(
+    binding: PortBinding, host_ip: IPAddress, suffix: str, key: str
 ) -> Iterator[Element]:
-    of = family(binding.container_ip)
-    translated = family(binding.socket.ip) is of and binding.mode is PublishMode.NAT
-    container_ip, port = str(binding.container_ip), binding.container_port
-    if translated:
-        key = f"{container_ip} . {binding.protocol.value} . {port}"
-        yield Element(f"open{of}", key)
-    if binding.routed:
-        return
-    yield from _source_checks(binding)
-    if translated:
-        suffix, key = _host_side(binding)
-        yield Element(f"dnat{suffix}", key, f"{container_ip} . {port}")
-        yield Element(f"traffic{suffix}", key)
-        if settings.relay:
-            yield Element(f"own{suffix}", f'"{network.bridge}" . {key}')
-
-
-def _source_checks(binding: PortBinding) -> Iterator[Element]:
-    suffix, key = _host_side(binding)
-    ip = binding.socket.ip
-    if ip.is_loopback and family(ip) is Family.IPV4:
+    if host_ip.version == Family.IPV4.value and host_ip.is_loopback:
         yield Element("loopback4", key)
     if binding.allow_from:
         yield Element(f"limited{suffix}", key)
-    of_family = [each for each in binding.allow_from if each.version == ip.version]
-    for source in collapse_addresses(of_family):  # ranges in one set may not overlap
-        yield Element(f"allowed{suffix}", f"{key} . {source}")
+        for source in _ranges(binding.allow_from, host_ip):
+            yield Element(f"allowed{suffix}", f"{key} . {source}")
 
 
-def _host_side(binding: PortBinding) -> tuple[str, str]:
+def _ranges(sources: Sequence[IPNetwork], host_ip: IPAddress) -> Iterator[IPNetwork]:
+    """The sources of the host address's family, merged: ranges in one set may not overlap."""
+    if isinstance(host_ip, IPv4Address):
+        return collapse_addresses(each for each in sources if isinstance(each, IPv4Network))
+    return collapse_addresses(each for each in sources if isinstance(each, IPv6Network))
+
+
+def _host_side(socket: SocketAddress) -> tuple[str, str]:
     """Which of a pair of collections, and the key in it: any address needs none."""
-    socket = binding.socket
     port = f"{socket.protocol.value} . {socket.port}"
     if is_wildcard(socket.ip):
         return f"_any{socket.ip.version}", port
-    return f"{socket.ip.version}", f"{socket.ip} . {port}"
+    return f"{socket.ip.version}", f"{_text(socket.ip)} . {port}"
+
+
+#: Thousands of ports lead to one address, and spelling an IPv6 address takes time.
+_text: Final = lru_cache(maxsize=4096)(str)
 
 
 def _from_bridge(network: BridgeNetwork) -> Iterator[Rule]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from hostports.core.rules.data import Chain, Element, Fragment, Settings
 from hostports.core.rules.items import of_binding, of_endpoint, of_network
+from hostports.core.rules.settings import networks_of
 from hostports.errors import FirewallFailed
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -48,9 +49,7 @@ class RulesState:
         Raises `FirewallFailed` for a network without a bridge, or a binding of an unknown network.
         """
         closed = {item: self._open[item] for item in change.closed if item in self._open}
-        networks = self._networks | {
-            item.name: item for item in change.opened if isinstance(item, BridgeNetwork)
-        }
+        networks = self._networks | {each.name: each for each in networks_of(change.opened)}
         opened = {
             item: self._fragment(item, networks)
             for item in change.opened
@@ -76,12 +75,10 @@ class RulesState:
         self._chains.update((chain.name, chain) for chain in delta.written_chains)
         for item in delta.closed:
             del self._open[item]
-            if isinstance(item, BridgeNetwork):
-                del self._networks[item.name]
-        for item in delta.opened:
-            self._open[item] = delta.opened[item]
-            if isinstance(item, BridgeNetwork):
-                self._networks[item.name] = item
+        for network in networks_of(delta.closed):
+            del self._networks[network.name]
+        self._open.update(delta.opened)
+        self._networks.update((each.name, each) for each in networks_of(delta.opened))
         for element in delta.removed:
             del self._users[element]
         for name in delta.removed_chains:
