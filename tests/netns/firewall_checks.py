@@ -25,6 +25,8 @@ from tests.netns.lab import (
 from tests.netns.packets import datagram_arrives, ping, sctp_arrives, spoofed_syn_arrives
 
 NOTHING, REFUSED = "nothing", "refused"
+#: Seconds to wait for an answer that should come, and for one that should not.
+PATIENCE, SILENCE = 10.0, 0.5
 CLIENT, CLIENT6 = "10.9.0.2", "fd09::2"
 
 
@@ -326,8 +328,21 @@ class Host:
         """Work in the host's namespace."""
         return self.lab.namespaces["host"].entered()
 
-    def failing(self, checks: Sequence[Check], seconds: float) -> dict[str, str]:
-        """The checks that don't get the answer they should, and what they get."""
+    def wrong(self, patience: float = PATIENCE) -> dict[str, str]:
+        """Everything that isn't as it should be, with what it is instead.
+
+        Answers that should come are waited for with `patience`, others for a moment only.
+        """
+        checks = [*CHECKS, self.link_local_check()]
+        silent = [each for each in checks if each.expected(self.settings) == NOTHING]
+        answered = [each for each in checks if each.expected(self.settings) != NOTHING]
+        found = self._wrong(silent, SILENCE) | self._wrong(answered, patience)
+        for name, (question, expected) in SPECIALS.items():
+            if question(self, patience if expected else SILENCE) is not expected:
+                found[name] = f"not {expected}"
+        return found
+
+    def _wrong(self, checks: Sequence[Check], seconds: float) -> dict[str, str]:
         answers = self.lab.ask([each.probe for each in checks], seconds)
         return {
             each.name: answer

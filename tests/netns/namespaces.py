@@ -2,13 +2,17 @@
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from pyroute2 import IPRoute, netns
 
 SYSCTLS = Path("/proc/sys")
+
+#: IFA_F_NODAD (linux/if_addr.h): even on loopback an IPv6 address is tentative for a moment, can't
+#: be bound and gets no packets, until the kernel's work queue has skipped its duplicate detection.
+NO_DAD = 0x02
 
 
 class Namespace:
@@ -19,12 +23,16 @@ class Namespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Let this thread work in the namespace; sockets made there stay there."""
-        netns.pushns(self.name)
-        try:
-            yield
-        finally:
-            netns.popns()
+        """Let this thread work in the namespace; sockets made there stay there.
+
+        Each thread finds its own way back; pyroute2's pushns has one stack for all threads.
+        """
+        with Path("/proc/thread-self/ns/net").open("rb") as before:
+            netns.setns(self.name, flags=0)
+            try:
+                yield
+            finally:
+                netns.setns(before.fileno())
 
     def sysctl(self, name: str, value: str) -> None:
         """Set a setting of the namespace, as ``net.ipv4.ip_forward``."""
@@ -38,15 +46,17 @@ class Namespace:
             for address in addresses:
                 ip, _, length = address.partition("/")
                 if ip not in ("127.0.0.1", "::1"):
-                    links.addr("add", index=loopback, address=ip, prefixlen=int(length))
+                    links.addr(
+                        "add", index=loopback, address=ip, prefixlen=int(length), IFA_FLAGS=NO_DAD
+                    )
 
 
 @contextmanager
 def namespace(addresses: Sequence[str] = (), *, ipv6: bool = True) -> Iterator[Namespace]:
     """A namespace for a `with` block; without `ipv6` its loopback has no IPv6 address."""
     name = f"hostports-{uuid4().hex[:12]}"
-    netns.create(name)
     try:
+        netns.create(name)
         made = Namespace(name)
         if not ipv6:
             for where in ("all", "default", "lo"):
@@ -56,7 +66,8 @@ def namespace(addresses: Sequence[str] = (), *, ipv6: bool = True) -> Iterator[N
         made.add_addresses(addresses)
         yield made
     finally:
-        netns.remove(name)
+        with suppress(FileNotFoundError):
+            netns.remove(name)
 
 
 def nft(*arguments: str) -> str:

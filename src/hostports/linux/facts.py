@@ -2,15 +2,10 @@
 
 import socket
 from collections.abc import Iterator, Set
-from pathlib import Path
-from typing import Final
 
-from hostports.linux.sockets import IPPROTO_SCTP
+from hostports.linux import sysctl
 from hostports.model.host import DEFAULT_DYNAMIC_PORTS, Host
 from hostports.model.port import PortRange, Protocol
-
-#: /proc/sys shows the settings of the reader's network namespace.
-_SYSCTLS: Final = Path("/proc/sys/net/ipv4")
 
 
 class LinuxHostFacts:
@@ -20,8 +15,8 @@ class LinuxHostFacts:
         """The host as it is now."""
         return Host(
             listens_on_ipv6=_binds_ipv6_loopback(),
-            dynamic_ports=dynamic_ports(_setting("ip_local_port_range")),
-            reserved_ports=reserved_ports(_setting("ip_local_reserved_ports")),
+            dynamic_ports=dynamic_ports(sysctl.read("net.ipv4.ip_local_port_range")),
+            reserved_ports=reserved_ports(sysctl.read("net.ipv4.ip_local_reserved_ports")),
             protocols=_protocols(),
         )
 
@@ -45,14 +40,6 @@ def _listed(text: str) -> Iterator[int]:
         yield from range(int(first), int(last or first) + 1)
 
 
-def _setting(name: str) -> str:
-    """A setting's text; empty where /proc doesn't show it (as in some containers)."""
-    try:
-        return (_SYSCTLS / name).read_text(encoding="ascii")
-    except OSError:
-        return ""
-
-
 def _binds_ipv6_loopback() -> bool:
     """Whether the host listens on IPv6 at all (moby 28.5): IPv6 may be switched off meanwhile."""
     try:
@@ -66,7 +53,7 @@ def _binds_ipv6_loopback() -> bool:
 def _protocols() -> Set[Protocol]:
     """TCP and UDP always; SCTP where the kernel has it (or can load it)."""
     try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
     except OSError:
         return frozenset({Protocol.TCP, Protocol.UDP})
     return frozenset(Protocol)
