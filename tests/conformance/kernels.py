@@ -12,7 +12,7 @@ from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.port import HeldSocket, Protocol
 from hostports.testing import FakeHostSockets, FakeKernel, FakeSocket
 from tests.conformance.driver import Hosts, Kernel, SkippedCase
-from tests.conformance.reference import Json
+from tests.conformance.reference import Json, occupied
 from tests.conformance.reference_allocator import unmapped
 from tests.netns.namespaces import Namespace, namespace
 
@@ -26,16 +26,7 @@ class TableKernel:
         self.sockets = FakeHostSockets(self._kernel)
 
     def occupy(self, busy: Json) -> FakeSocket:
-        other = self._kernel.open(
-            Protocol(busy["proto"]),
-            unmapped(busy["ip"]),
-            busy["port"],
-            reuseaddr=busy["reuseaddr"],
-            v6only=busy["v6only"],
-        )
-        if busy["listen"]:
-            self._kernel.listen(other)
-        return other
+        return occupied(self._kernel, busy)
 
     def vacate(self, other: Any) -> None:
         self._kernel.close(other)

@@ -96,7 +96,7 @@ class Reference:
         """Take one step; None if it has no expectation."""
         match step["op"]:
             case "occupy":
-                self.occupy(step["name"], step["busy"])
+                self.others[step["name"]] = occupied(self.kernel, step["busy"])
                 return None
             case "vacate":
                 self.kernel.close(self.others.pop(step["name"]))
@@ -136,18 +136,6 @@ class Reference:
             ],
             "allocator_state": self.allocator_of_sockets().state(),
         }
-
-    def occupy(self, name: str, busy: Json) -> None:
-        other = self.kernel.open(
-            Protocol(busy["proto"]),
-            unmapped(busy["ip"]),
-            busy["port"],
-            reuseaddr=busy["reuseaddr"],
-            v6only=busy["v6only"],
-        )
-        if busy["listen"]:
-            self.kernel.listen(other)
-        self.others[name] = other
 
     # Publishing
 
@@ -411,6 +399,20 @@ class Reference:
 
     def cannot_forward(self, binding: Binding) -> bool:
         return f"{binding.proto}{version(binding.host_ip)}" not in self.driver["protos"]
+
+
+def occupied(kernel: FakeKernel, busy: Json) -> FakeSocket:
+    """Another process's socket."""
+    other = kernel.open(
+        Protocol(busy["proto"]),
+        unmapped(busy["ip"]),
+        busy["port"],
+        reuseaddr=busy["reuseaddr"],
+        v6only=busy["v6only"],
+    )
+    if busy["listen"]:
+        kernel.listen(other)
+    return other
 
 
 def with_end(asked: Json) -> Json:

@@ -328,19 +328,25 @@ class Host:
         """Work in the host's namespace."""
         return self.lab.namespaces["host"].entered()
 
-    def wrong(self, patience: float = PATIENCE) -> dict[str, str]:
-        """Everything that isn't as it should be, with what it is instead.
-
-        Answers that should come are waited for with `patience`, others for a moment only.
-        """
-        checks = [*CHECKS, self.link_local_check()]
-        silent = [each for each in checks if each.expected(self.settings) == NOTHING]
-        answered = [each for each in checks if each.expected(self.settings) != NOTHING]
-        found = self._wrong(silent, SILENCE) | self._wrong(answered, patience)
+    def wrong(self) -> dict[str, str]:
+        """Everything that isn't as it should be, with what it is instead."""
+        silent = [each for each in self.checks() if each.expected(self.settings) == NOTHING]
+        answered = [each for each in self.checks() if each.expected(self.settings) != NOTHING]
+        found = self._wrong(silent, SILENCE) | self._wrong(answered, PATIENCE)
         for name, (question, expected) in SPECIALS.items():
-            if question(self, patience if expected else SILENCE) is not expected:
+            if question(self, PATIENCE if expected else SILENCE) is not expected:
                 found[name] = f"not {expected}"
         return found
+
+    def seems_right(self) -> bool:
+        """The same in a hurry: whether nothing is found wrong at once."""
+        if self._wrong(self.checks(), SILENCE):
+            return False
+        return all(question(self, SILENCE) is expected for question, expected in SPECIALS.values())
+
+    def checks(self) -> list[Check]:
+        """All checks; one needs to know the lab's own link-local addresses."""
+        return [*CHECKS, self._link_local_check()]
 
     def _wrong(self, checks: Sequence[Check], seconds: float) -> dict[str, str]:
         answers = self.lab.ask([each.probe for each in checks], seconds)
@@ -350,7 +356,7 @@ class Host:
             if answer != each.expected(self.settings)
         }
 
-    def link_local_check(self) -> Check:
+    def _link_local_check(self) -> Check:
         """A client known by its link only meets the relay, for its address can't be routed."""
         ours = self.lab.link_local("host", "uplink0")
         theirs = self.lab.link_local("client", "eth0")
@@ -363,40 +369,29 @@ class Host:
         return traffic[SocketAddress(Protocol.UDP, ip_address(ip), port)].packets
 
 
-#: Questions with yes or no for an answer, and the right one.
+#: A question with yes or no for an answer; the second argument is how long to wait for a yes.
 Special = Callable[[Host, float], bool]
+
+
+def _ping(ip: str) -> Special:
+    return lambda host, wait: ping(host.lab, "client", ip, wait)
+
+
+def _one_way(where: str, ip: str, there: str) -> Special:
+    return lambda host, wait: datagram_arrives(host.lab, where, ip, there, wait)
+
+
 _PACKETS: Final[dict[str, tuple[Special, bool]]] = {
-    "ping routed": (lambda host, wait: ping(host.lab, "client", "172.33.0.2", wait), True),
-    "ping routed, IPv6": (lambda host, wait: ping(host.lab, "client", "fd33::2", wait), True),
-    "ping direct": (lambda host, wait: ping(host.lab, "client", "172.30.0.2", wait), False),
-    "datagram from internal without ICC": (
-        lambda host, wait: datagram_arrives(host.lab, "j1", CLIENT, "client", wait),
-        False,
-    ),
-    "datagram to internal without ICC": (
-        lambda host, wait: datagram_arrives(host.lab, "client", "172.38.0.2", "j1", wait),
-        False,
-    ),
-    "ping routed without ICC": (
-        lambda host, wait: ping(host.lab, "client", "172.37.0.2", wait),
-        True,
-    ),
-    "ping routed without ICC, IPv6": (
-        lambda host, wait: ping(host.lab, "client", "fd37::2", wait),
-        True,
-    ),
-    "datagram from internal": (
-        lambda host, wait: datagram_arrives(host.lab, "i1", CLIENT, "client", wait),
-        False,
-    ),
-    "datagram to internal": (
-        lambda host, wait: datagram_arrives(host.lab, "client", "172.32.0.2", "i1", wait),
-        False,
-    ),
-    "datagram out": (
-        lambda host, wait: datagram_arrives(host.lab, "a1", CLIENT, "client", wait),
-        True,
-    ),
+    "ping routed": (_ping("172.33.0.2"), True),
+    "ping routed, IPv6": (_ping("fd33::2"), True),
+    "ping routed without ICC": (_ping("172.37.0.2"), True),
+    "ping routed without ICC, IPv6": (_ping("fd37::2"), True),
+    "ping direct": (_ping("172.30.0.2"), False),
+    "datagram out": (_one_way("a1", CLIENT, "client"), True),
+    "datagram from internal": (_one_way("i1", CLIENT, "client"), False),
+    "datagram to internal": (_one_way("client", "172.32.0.2", "i1"), False),
+    "datagram from internal without ICC": (_one_way("j1", CLIENT, "client"), False),
+    "datagram to internal without ICC": (_one_way("client", "172.38.0.2", "j1"), False),
     "sctp": (lambda host, wait: sctp_arrives(host.lab, 9000, "a1", 9, wait), True),
     "loopback port from outside": (
         lambda host, wait: spoofed_syn_arrives(host.lab, "127.0.0.1", 8082, "a1", 80, wait),

@@ -1,0 +1,6 @@
+"""What holds for all tests."""
+
+import signal
+
+# A run that is ended from outside cleans up as one that is interrupted: no namespace stays.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
