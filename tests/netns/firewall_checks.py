@@ -76,6 +76,7 @@ BINDINGS: Final = (
     *both("a1", 8084),
     binding("a1", "::", 8085, ipv4_container=True),
     *both("a1", 8086, mode=PublishMode.RELAY),
+    *both("a1", 8095, mode=PublishMode.RELAY, allow_from=ALLOWED),
     binding("a1", HOST_IPV4, 8087, allow_from=ALLOWED),
     binding("a1", HOST_IPV6, 8087, allow_from=ALLOWED),
     binding("a1", HOST_IPV4, 8088),
@@ -300,6 +301,16 @@ def _sources() -> Iterator[Check]:
         yield from on_host(ok, port, "a1 10.9.0.2", "a1 fd09::2", CLIENT)
         no = f"source not allowed, {what}"
         yield from on_host(no, port, NOTHING, NOTHING, "10.9.0.3")
+    yield check(
+        "allowed source, relay mode",
+        "client",
+        HOST_IPV4,
+        8095,
+        "relay 10.9.0.2",
+        REFUSED,
+        source=CLIENT,
+    )
+    yield from on_host("source not allowed, relay mode", 8095, NOTHING, NOTHING, "10.9.0.3")
     yield check("allowed prefix", "trusted", HOST_IPV4, 8083, "a1 10.8.0.2")
     yield check("host not allowed", "host", HOST_IPV4, 8083, NOTHING)
 
@@ -434,5 +445,5 @@ def host(settings: Settings) -> Iterator[Host]:
         for name in ("client", "trusted"):
             made.serve(name, name, [7000, 8080])
         if settings.relay:
-            made.serve("host", "relay", [*range(8080, 8095)])
+            made.serve("host", "relay", [*range(8080, 8096)])
         yield Host(made, settings)
