@@ -136,6 +136,21 @@ def test_only_one_of_two_that_bound_a_tcp_port_can_listen(owners: Owners) -> Non
         ours.listen("tcp 192.0.2.10:80")
 
 
+def test_what_could_not_listen_is_still_held_and_listens_once_the_other_is_gone(
+    owners: Owners,
+) -> None:
+    ours, theirs = owners
+    ours.reserve("tcp 0.0.0.0:80")
+    theirs.reserve("tcp 192.0.2.10:80")
+    theirs.listen("tcp 192.0.2.10:80")
+    with pytest.raises(HostPortInUse):
+        ours.listen("tcp 0.0.0.0:80")
+    assert not ours.held()["0.0.0.0:80/tcp"].listening
+    theirs.release("tcp 192.0.2.10:80")
+    ours.listen("tcp 0.0.0.0:80")
+    assert ours.held()["0.0.0.0:80/tcp"].listening
+
+
 @pytest.mark.parametrize("text", ["tcp 203.0.113.9:80", "udp [2001:db8::9]:80"])
 def test_an_address_of_no_interface_is_refused(owners: Owners, text: str) -> None:
     ours, _ = owners

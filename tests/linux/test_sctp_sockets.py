@@ -11,7 +11,7 @@ import pytest
 from hostports.errors import UnsupportedProtocol
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.sockets import (
-    IPPROTO_SCTP,
+    MOST_CONNECTIONS,
     SCTP_INITMSG,
     SO_ATTACH_FILTER,
     SO_DETACH_FILTER,
@@ -52,13 +52,13 @@ def test_an_sctp_socket_is_bound_deaf_and_listens_when_told() -> None:
     sockets.listen(ADDRESS, relayed=True)
     sockets.release(ADDRESS)
     assert [call for call in calls if call[0] != "setsockopt"] == [
-        ("socket", socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC, IPPROTO_SCTP),
+        ("socket", socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_SCTP),
         ("bind", ("::1", 5000)),
-        ("listen", socket.SOMAXCONN),
+        ("listen", MOST_CONNECTIONS),
         ("close",),
     ]
     options = [call[1:3] for call in calls if call[0] == "setsockopt"]
-    assert (IPPROTO_SCTP, SCTP_INITMSG) in options
+    assert (socket.IPPROTO_SCTP, SCTP_INITMSG) in options
     assert (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) in options
     assert options[-1] == (socket.SOL_SOCKET, SO_DETACH_FILTER)
     filtered = calls.index(next(call for call in calls if call[1:3] == ATTACH))

@@ -171,7 +171,9 @@ def _answer(probe: Probe, made: tuple[socket.socket, Address], seconds: float) -
         except ConnectionRefusedError:
             return "refused"
         except OSError as error:
-            return errno.errorcode[error.errno or 0]
+            # Neighbour discovery met silence as well: after three solicitations the kernel says so.
+            silent = error.errno == errno.EHOSTUNREACH
+            return "nothing" if silent else errno.errorcode[error.errno or 0]
 
 
 def _serve_forever(servers: selectors.BaseSelector, end: socket.socket) -> None:

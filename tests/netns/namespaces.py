@@ -4,15 +4,17 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from uuid import uuid4
 
 from pyroute2 import IPRoute, netns
 
 SYSCTLS = Path("/proc/sys")
 
-#: IFA_F_NODAD (linux/if_addr.h): even on loopback an IPv6 address is tentative for a moment, can't
-#: be bound and gets no packets, until the kernel's work queue has skipped its duplicate detection.
-NO_DAD = 0x02
+#: Without duplicate address detection (linux/if_addr.h). An IPv6 address even of loopback would be
+#: tentative for a moment otherwise, and could not be bound.
+IFA_F_NODAD = 0x02
+RTN_LOCAL = 2
 
 
 class Namespace:
@@ -40,15 +42,24 @@ class Namespace:
             (SYSCTLS / name.replace(".", "/")).write_text(value)
 
     def add_addresses(self, addresses: Sequence[str]) -> None:
-        """Give loopback addresses, as ``192.0.2.10/24``; they can be bound at once."""
+        """Give loopback addresses, as ``192.0.2.10/24``; they can be bound and reached at once."""
         with self.entered(), IPRoute() as links:
             (loopback,) = links.link_lookup(ifname="lo")
             for address in addresses:
                 ip, _, length = address.partition("/")
                 if ip not in ("127.0.0.1", "::1"):
-                    links.addr(
-                        "add", index=loopback, address=ip, prefixlen=int(length), IFA_FLAGS=NO_DAD
-                    )
+                    where = {"index": loopback, "address": ip, "prefixlen": int(length)}
+                    links.addr("add", **where, IFA_FLAGS=IFA_F_NODAD)
+                _wait_until_reached(links, ip)
+
+
+def _wait_until_reached(links: IPRoute, ip: str) -> None:
+    """Linux answers before an IPv6 address has its local route: a work queue of it adds that."""
+    deadline = monotonic() + 10
+    while links.route("get", dst=ip)[0]["type"] != RTN_LOCAL:
+        if monotonic() > deadline:
+            raise TimeoutError(ip)
+        sleep(0.001)
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """What only real sockets in a real kernel can show."""
 
+import asyncio
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from hostports import BridgeNetwork, Edges, Endpoint, Engine, PublishRequest, parse_spec
-from hostports.errors import AddressNotOnHost, HostPortInUse
+from hostports.errors import AddressNotOnHost, HostPortInUse, SocketFailed
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.holders import holder
 from hostports.linux.sockets import LinuxHostSockets
@@ -23,10 +25,12 @@ from tests.netns.namespaces import Namespace, namespace
 ADDRESSES = ["127.0.0.1/8", "192.0.2.10/24", "::1/128", "fd00:10::2/64"]
 WEB = Endpoint("web", BridgeNetwork("lab"), ip_address("172.19.0.2"))  # type: ignore[arg-type]
 
-#: A process that takes a port and waits: family, type, address, port, whether to listen.
+#: A process that takes a port and waits: family, type, address, port, whether to listen, its name.
 HOLD = """
-import socket, sys, time
-family, kind, ip, port, listen = sys.argv[1:]
+import socket, sys
+from pathlib import Path
+family, kind, ip, port, listen, name = sys.argv[1:]
+Path("/proc/self/comm").write_text(name)
 held = socket.socket(int(family), int(kind))
 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 if int(family) == socket.AF_INET6:
@@ -34,7 +38,14 @@ if int(family) == socket.AF_INET6:
 held.bind((ip, int(port)))
 if listen == "listen":
     held.listen()
-print("holding", flush=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+#: A process that has only what it inherits.
+INHERIT = """
+import sys
+print("ready", flush=True)
 sys.stdin.read()
 """
 
@@ -65,17 +76,31 @@ def at(text: str, protocol: Protocol = Protocol.TCP) -> SocketAddress:
 
 
 @contextmanager
-def holding(family: int, kind: int, ip: str, port: int, *, listen: bool) -> Iterator[int]:
-    """A process that holds a port; gives its pid."""
-    arguments = [str(int(family)), str(int(kind)), ip, str(port), "listen" if listen else "hold"]
+def program(text: str, *arguments: str, pass_fds: tuple[int, ...] = ()) -> Iterator[int]:
+    """A process that runs until the end of the block, once it has said that it is ready."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", text, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=pass_fds,
     ) as process:
         assert process.stdout
         assert process.stdin
-        assert process.stdout.readline() == b"holding\n"
-        yield process.pid
-        process.stdin.close()
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield process.pid
+        finally:
+            process.stdin.close()
+
+
+@contextmanager
+def holding(
+    family: int, kind: int, ip: str, port: int, *, listen: bool, name: str = "python"
+) -> Iterator[int]:
+    """A process that holds a port; gives its pid."""
+    how = "listen" if listen else "hold"
+    with program(HOLD, str(int(family)), str(int(kind)), ip, str(port), how, name) as pid:
+        yield pid
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.10", "fd00:10::2"])
@@ -142,11 +167,75 @@ def test_a_port_in_time_wait_can_be_published_at_once(sockets: LinuxHostSockets)
     sockets.listen(address, relayed=True)
 
 
-def test_a_refused_socket_leaves_no_descriptor(sockets: LinuxHostSockets) -> None:
-    before = descriptors()
-    with pytest.raises(AddressNotOnHost):
-        sockets.reserve(at("203.0.113.9:8080"))
-    assert descriptors() == before
+@pytest.mark.parametrize(
+    ("wanted", "refusal"),
+    [
+        (at("203.0.113.9:8080"), AddressNotOnHost),
+        (at("192.0.2.10:8080"), HostPortInUse),
+        (at("[fe80::1]:8080"), SocketFailed),
+    ],
+    ids=["address", "port", "link-local"],
+)
+def test_a_refused_socket_leaves_no_descriptor(
+    sockets: LinuxHostSockets, wanted: SocketAddress, refusal: type[Exception]
+) -> None:
+    with socket.create_server(("0.0.0.0", 8080)):
+        before = descriptors()
+        with pytest.raises(refusal):
+            sockets.reserve(wanted)
+        assert descriptors() == before
+
+
+@pytest.mark.parametrize(("relayed", "most"), [(True, 20000), (False, 0)])
+def test_with_a_relay_as_many_connections_wait_as_the_host_allows_and_none_without(
+    sockets: LinuxHostSockets,
+    host: Namespace,
+    relayed: bool,  # noqa: FBT001
+    most: int,
+) -> None:
+    host.sysctl("net.core.somaxconn", "20000")
+    address = at("192.0.2.10:8080")
+    sockets.reserve(address)
+    sockets.listen(address, relayed=relayed)
+    assert backlog(sockets.fileno(address)) == most
+
+
+def backlog(fileno: int) -> int:
+    """Of a listening socket, tcpi_sacked is the most connections that wait (net/ipv4/tcp.c)."""
+    with socket.socket(fileno=os.dup(fileno)) as listening:
+        info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return int(struct.unpack("8x6I", info)[5])
+
+
+@pytest.mark.parametrize("ip", ["192.0.2.10", "fd00:10::2"])
+def test_a_datagram_tells_which_address_the_client_wrote_to(
+    sockets: LinuxHostSockets, ip: str
+) -> None:
+    """So that the relay can answer from there, though the socket is bound to the wildcard."""
+    four = ":" not in ip
+    family = socket.AF_INET if four else socket.AF_INET6
+    address = SocketAddress(Protocol.UDP, ip_address("0.0.0.0" if four else "::"), 5353)
+    sockets.reserve(address)
+    sockets.listen(address, relayed=True)
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as client,
+        socket.socket(fileno=os.dup(sockets.fileno(address))) as ours,
+    ):
+        client.sendto(b"?", (ip, 5353))
+        ours.settimeout(10)
+        _, ((_, _, info),), *_ = ours.recvmsg(100, 100)
+    # struct in_pktinfo ends with the address of the packet's header, in6_pktinfo begins with it.
+    assert ip_address(info[-4:] if four else info[:16]) == ip_address(ip)
+
+
+def test_an_ipv6_address_is_not_on_a_host_that_has_ipv6_switched_off() -> None:
+    sockets, wanted = LinuxHostSockets(), at("[::1]:8080")
+    with (
+        namespace(["127.0.0.1/8"], ipv6=False) as host,
+        host.entered(),
+        pytest.raises(AddressNotOnHost),
+    ):
+        sockets.reserve(wanted)
 
 
 def test_sockets_are_not_inherited_by_programs(sockets: LinuxHostSockets) -> None:
@@ -177,8 +266,70 @@ def test_the_process_that_holds_a_port_is_named(
     with holding(family, kind, holders_ip, 8080, listen=listen) as pid:
         with pytest.raises(HostPortInUse):
             sockets.reserve(wanted)
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-        assert holder(wanted) == f"{name} (pid {pid})"
+        assert holder(wanted) == f"python (pid {pid})"
+
+
+def test_a_mapped_address_is_the_ipv4_address(host: Namespace) -> None:  # noqa: ARG001
+    mapped = "::ffff:192.0.2.10"
+    with holding(socket.AF_INET6, socket.SOCK_STREAM, mapped, 8080, listen=True) as pid:
+        assert holder(at("192.0.2.10:8080")) == f"python (pid {pid})"
+        assert holder(at("127.0.0.1:8080")) == ""
+
+
+def test_a_socket_of_ipv6_only_is_not_in_the_way_of_ipv4(sockets: LinuxHostSockets) -> None:
+    sockets.reserve(at("[::]:8080"))
+    assert holder(at("[::1]:8080")).endswith(f"(pid {os.getpid()})")
+    assert holder(at("192.0.2.10:8080")) == ""
+
+
+def test_of_processes_that_share_a_socket_the_first_is_named_and_the_others_counted(
+    host: Namespace,  # noqa: ARG001
+) -> None:
+    with socket.create_server(("192.0.2.10", 8080)) as ours:
+        fds = (ours.fileno(),)
+        with program(INHERIT, pass_fds=fds) as one, program(INHERIT, pass_fds=fds) as other:
+            first = min(os.getpid(), one, other)
+            name = Path(f"/proc/{first}/comm").read_text(encoding="utf-8").strip()
+            assert holder(at("0.0.0.0:8080")) == f"{name} (pid {first}) and 2 more"
+
+
+def test_the_process_that_listens_is_named_and_none_that_has_its_connections(
+    host: Namespace,  # noqa: ARG001
+) -> None:
+    """Also where there are many: a web server's workers have thousands of them on its port."""
+    with ExitStack() as ours:
+        with socket.create_server(("192.0.2.10", 8080)) as server:
+            for _ in range(40):
+                ours.enter_context(socket.create_connection(("192.0.2.10", 8080), timeout=10))
+                ours.enter_context(server.accept()[0])
+            listening = ours.enter_context(program(INHERIT, pass_fds=(server.fileno(),)))
+        assert holder(at("192.0.2.10:8080")).endswith(f"(pid {listening})")
+
+
+def test_a_process_can_not_write_into_the_message_by_its_name(host: Namespace) -> None:  # noqa: ARG001
+    with holding(
+        socket.AF_INET, socket.SOCK_STREAM, "0.0.0.0", 8080, listen=True, name="a\n\x1b[31mb"
+    ) as pid:
+        assert holder(at("0.0.0.0:8080")) == f"a??[31mb (pid {pid})"
+
+
+def test_a_holder_can_be_named_where_an_event_loop_runs(host: Namespace) -> None:  # noqa: ARG001
+    async def ask() -> str:
+        return holder(at("0.0.0.0:8080"))
+
+    with holding(socket.AF_INET, socket.SOCK_STREAM, "0.0.0.0", 8080, listen=True) as pid:
+        assert asyncio.run(ask()) == f"python (pid {pid})"
+
+
+def test_nobody_is_named_for_a_connection_that_no_process_has_any_more(
+    host: Namespace,  # noqa: ARG001
+) -> None:
+    with socket.create_server(("192.0.2.10", 8080)) as server:
+        client = socket.create_connection(("192.0.2.10", 8080), timeout=10)
+        server.accept()[0].close()
+        assert client.recv(1) == b""
+        client.close()
+    assert holder(at("192.0.2.10:8080")) == ""
 
 
 def test_nobody_is_named_who_holds_another_address_or_protocol(host: Namespace) -> None:  # noqa: ARG001
@@ -213,31 +364,40 @@ def test_a_whole_dynamic_range_is_published_in_one_call(
     assert sockets.dump() == []
 
 
-#: Publishes a privileged port as nobody; prints the refusal.
+#: Takes a port as nobody, who may not read all of Python any more; prints the refusal.
 AS_NOBODY = """
-import os, sys
+import encodings.ascii, os, sys
 from ipaddress import ip_address
 from hostports.errors import NotPermitted
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.port import Protocol, SocketAddress
 os.setgid(65534)
 os.setuid(65534)
+wanted = SocketAddress(Protocol(sys.argv[1]), ip_address("192.0.2.10"), int(sys.argv[2]))
 try:
-    LinuxHostSockets().reserve(SocketAddress(Protocol.TCP, ip_address("192.0.2.10"), 80))
+    sockets = LinuxHostSockets()
+    sockets.reserve(wanted)
+    sockets.listen(wanted, relayed=True)
+    print("listening:", sockets.dump()[0].listening)
 except NotPermitted as error:
     print(error)
 """
 
 
+def as_nobody(*arguments: str) -> str:
+    command = [sys.executable, "-c", AS_NOBODY, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_a_privileged_port_without_the_right_is_refused_with_a_hint(host: Namespace) -> None:
     host.sysctl("net.ipv4.ip_unprivileged_port_start", "1024")
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY], capture_output=True, text=True, check=True
+    assert as_nobody("tcp", "80") == (
+        "192.0.2.10:80/tcp can't be bound: Permission denied; "
+        "run as root or with CAP_NET_BIND_SERVICE, or publish a port from 1024 on"
     )
-    # Some kernels refuse the socket filter first, and call it "Operation not permitted".
-    refusal, _, hint = done.stdout.partition("; ")
-    assert refusal.startswith("192.0.2.10:80/tcp can't be bound: ")
-    assert hint == (
-        "run as root or with CAP_NET_BIND_SERVICE, "
-        "or publish a port from net.ipv4.ip_unprivileged_port_start on\n"
-    )
+
+
+def test_other_ports_need_no_right(host: Namespace) -> None:  # noqa: ARG001
+    """Though some kernels let only an administrator filter what comes to a TCP socket."""
+    assert as_nobody("tcp", "8080") == "listening: True"
+    assert as_nobody("udp", "8080") == "listening: False"

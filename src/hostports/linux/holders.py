@@ -3,9 +3,11 @@
 Asked only when a request has failed, for the sake of its message: it never raises.
 """
 
+import os
 import socket
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,13 +17,8 @@ from pyroute2 import DiagSocket
 from pyroute2.netlink.exceptions import NetlinkError
 
 from hostports.model.address import ANY_IPV6, IPAddress, overlap, unmapped
-from hostports.model.port import Protocol, SocketAddress
+from hostports.model.port import SocketAddress
 
-_PROTOCOLS: Final = {
-    Protocol.TCP: socket.IPPROTO_TCP,
-    Protocol.UDP: socket.IPPROTO_UDP,
-    Protocol.SCTP: 132,
-}
 #: All TCP states (1-12), and bit 13: bound but neither listening nor connected (Linux 6.8).
 _EVERY_STATE: Final = 0x3FFF
 _LISTENING: Final = 10
@@ -35,10 +32,12 @@ def holder(address: SocketAddress) -> str:
     the process is in another PID namespace, or the socket is the kernel's or closed meanwhile.
     """
     try:
-        inodes = _inodes(address)
+        # pyroute2 brings an event loop, and a thread can't run two.
+        with ThreadPoolExecutor(1) as thread:
+            inodes = thread.submit(_inodes, address).result()
+        owners = _owners(inodes) if inodes else {}
     except (OSError, NetlinkError):
         return ""
-    owners = _owners(inodes) if inodes else {}
     for inode in inodes:
         if processes := sorted(owners.get(inode, ())):
             pid, name = processes[0]
@@ -56,7 +55,7 @@ def _inodes(address: SocketAddress) -> list[int]:
             for each in diag.get_sock_stats(
                 family=family,
                 states=_EVERY_STATE,
-                protocol=_PROTOCOLS[address.protocol],
+                protocol=address.protocol.number,
                 sport=address.port,
             ):
                 if each["idiag_inode"] and _meets(each, address.ip):
@@ -77,22 +76,25 @@ def _owners(inodes: Iterable[int]) -> dict[int, set[tuple[int, str]]]:
     owners: defaultdict[int, set[tuple[int, str]]] = defaultdict(set)
     for process in _PROC.iterdir():
         if process.name.isdecimal():
-            for link in _links(process):
-                if link in links:
-                    owners[links[link]].add((int(process.name), _name(process)))
+            for link in links.keys() & _links(process):
+                owners[links[link]].add((int(process.name), _name(process)))
     return owners
 
 
-def _links(process: Path) -> Iterator[str]:
+def _links(process: Path) -> set[str]:
     """What a process's descriptors are; it may end while we look, or be none of our business."""
-    with suppress(OSError):
-        for descriptor in (process / "fd").iterdir():
+    links: set[str] = set()
+    with suppress(OSError), os.scandir(process / "fd") as descriptors:
+        for descriptor in descriptors:
             with suppress(OSError):
-                yield str(descriptor.readlink())
+                links.add(os.readlink(descriptor.path))  # noqa: PTH115 - a server may have 100,000
+    return links
 
 
 def _name(process: Path) -> str:
+    """What the process calls itself; it may not add lines or escapes to our message."""
     try:
-        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        name = (process / "comm").read_text(encoding="utf-8", errors="replace").removesuffix("\n")
     except OSError:
         return "a process"
+    return "".join(each if each.isprintable() else "?" for each in name)

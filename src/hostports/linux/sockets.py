@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
 from hostports.errors import (
@@ -21,6 +22,7 @@ from hostports.errors import (
     SocketFailed,
     UnsupportedProtocol,
 )
+from hostports.linux import sysctl
 from hostports.linux.holders import holder
 from hostports.model.address import Family, family
 from hostports.model.port import HeldSocket, Protocol, SocketAddress
@@ -31,11 +33,13 @@ MakeSocket: TypeAlias = Callable[[int, int, int], socket.socket]
 SO_ATTACH_FILTER: Final = 26
 SO_DETACH_FILTER: Final = 27
 IP_PKTINFO: Final = 8
-IPPROTO_SCTP: Final = 132
 SCTP_INITMSG: Final = 2
 
 #: The classic BPF program ``ret #0``: not a byte of any packet is kept (linux/filter.h).
 _DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+
+#: More than any net.core.somaxconn, to which listen(2) cuts it; SOMAXCONN is but its default.
+MOST_CONNECTIONS: Final = 2**31 - 1
 
 #: struct sctp_initmsg: as many streams as there can be, kernel defaults for attempts and timeout.
 _MOST_STREAMS: Final = struct.pack("HHHH", 0xFFFF, 0xFFFF, 0, 0)
@@ -62,8 +66,8 @@ _KINDS: Final = {
     # Like TCP; an association that was shut down keeps its port for a while, too (RFC 9260 9.2).
     Protocol.SCTP: _Kind(
         socket.SOCK_STREAM,
-        IPPROTO_SCTP,
-        (_REUSE, _Option(IPPROTO_SCTP, SCTP_INITMSG, _MOST_STREAMS)),
+        socket.IPPROTO_SCTP,
+        (_REUSE, _Option(socket.IPPROTO_SCTP, SCTP_INITMSG, _MOST_STREAMS)),
     ),
 }
 #: A reply must leave from the address that the client wrote to, so the relay has to learn it.
@@ -73,7 +77,15 @@ _PACKET_INFO: Final = {
 }
 _ONLY_IPV6: Final = _Option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 _FAMILIES: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_FIRST_UNPRIVILEGED_PORT: Final = 1024
 _UNSUPPORTED: Final = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT)
+#: The mend for what SocketFailed tells, where there is one.
+_HINTS: Final = {
+    errno.EMFILE: "raise the process's limit of open files (ulimit -n, LimitNOFILE= of systemd)",
+    errno.ENFILE: "raise the host's limit of open files (sysctl fs.file-max)",
+    # bind(2) wants the interface of a link-local address, and a published address names none.
+    errno.EINVAL: "publish on an address that is not link-local",
+}
 
 
 class LinuxHostSockets:
@@ -99,8 +111,8 @@ class LinuxHostSockets:
         held = self._held[address]
         try:
             if address.protocol.listens:
-                held.listen(socket.SOMAXCONN if relayed else 0)
-            held.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+                held.listen(MOST_CONNECTIONS if relayed else 0)
+            _let_in(held)
         except OSError as error:
             raise _translated(error, address) from error
 
@@ -127,7 +139,7 @@ class LinuxHostSockets:
         try:
             for option in _options(address.protocol, of):
                 made.setsockopt(*option)
-            _drop_all(made)
+            _drop_all(made, address.protocol)
             made.bind((str(address.ip), address.port))
         except BaseException:
             made.close()
@@ -141,11 +153,25 @@ def _options(protocol: Protocol, of: Family) -> tuple[_Option, ...]:
     return (*_KINDS[protocol].options, *only, *info)
 
 
-def _drop_all(made: socket.socket) -> None:
-    """Attach the filter; its struct sock_fprog points to the program, which the kernel copies."""
+def _drop_all(made: socket.socket, protocol: Protocol) -> None:
+    """Attach the filter; its struct sock_fprog points to the program, which the kernel copies.
+
+    Some kernels (6.18.44 is one) let only CAP_NET_ADMIN filter TCP. TCP can do without: before
+    it listens, the kernel refuses connections anyway.
+    """
     program = ctypes.create_string_buffer(_DROP_ALL, len(_DROP_ALL))
     fprog = struct.pack("HP", 1, ctypes.addressof(program))
-    made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    except PermissionError:
+        if not protocol.listens:
+            raise
+
+
+def _let_in(held: socket.socket) -> None:
+    """Detach the filter, if there is one (else ENOENT)."""
+    with suppress(FileNotFoundError):
+        held.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 def _described(address: SocketAddress, held: socket.socket) -> HeldSocket:
@@ -169,11 +195,7 @@ def _translated(error: OSError, address: SocketAddress) -> HostportsError:
     if error.errno == errno.EADDRNOTAVAIL:
         return AddressNotOnHost(str(address))
     if error.errno in (errno.EACCES, errno.EPERM):
-        return NotPermitted(
-            f"{address} can't be bound: {error.strerror}",
-            "run as root or with CAP_NET_BIND_SERVICE, or publish a port from "
-            "net.ipv4.ip_unprivileged_port_start on",
-        )
+        return NotPermitted(f"{address} can't be bound: {error.strerror}", _permission(address))
     if error.errno in _UNSUPPORTED:
         name = address.protocol.value
         return UnsupportedProtocol(
@@ -181,4 +203,13 @@ def _translated(error: OSError, address: SocketAddress) -> HostportsError:
             f"of IPv{address.ip.version}",
             "load the kernel module, or leave the port out",
         )
-    return SocketFailed(f"{address} can't be bound: {error.strerror}")
+    hint = _HINTS.get(error.errno or 0, "")
+    return SocketFailed(f"{address} can't be bound: {error.strerror}", hint)
+
+
+def _permission(address: SocketAddress) -> str:
+    """How to be permitted; the setting is of the network namespace, and 0 on some hosts."""
+    first = int(sysctl.read("net.ipv4.ip_unprivileged_port_start") or _FIRST_UNPRIVILEGED_PORT)
+    if address.port < first:
+        return f"run as root or with CAP_NET_BIND_SERVICE, or publish a port from {first} on"
+    return "a security module or cgroup program forbids it: see the host's audit log"
