@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NGINX := $(VENV)/nginx/usr/sbin/nginx
 
 .PHONY: setup test lint types golden docs bench clean
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready $(NGINX)
 	@command -v nft >/dev/null || { apt-get update -q && apt-get install -qy nftables; }
 
 # Debian's python3 makes no virtual environments until python3-venv is there.
@@ -13,6 +14,12 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -qy python3-venv && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
+
+# Reads the PROXY protocol in a test. Only unpacked: what is installed would run as a service.
+$(NGINX): | $(VENV)/.ready
+	mkdir -p $(VENV)/nginx
+	cd $(VENV)/nginx && { apt-get download -q nginx || { apt-get update -q && apt-get download -q nginx; }; }
+	cd $(VENV)/nginx && dpkg-deb -x nginx_*.deb . && rm nginx_*.deb
 
 test: lint types
 	$(BIN)/pytest

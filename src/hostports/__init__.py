@@ -8,7 +8,14 @@ if TYPE_CHECKING:
     from hostports.engine import Edges, Engine, PublishRequest
     from hostports.errors import HostportsError
     from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
-    from hostports.model.port import PortBinding, PortRange, PortSpec, Protocol
+    from hostports.model.port import (
+        PortBinding,
+        PortRange,
+        PortSpec,
+        Protocol,
+        ProxyProtocol,
+        PublishMode,
+    )
 
 __all__ = [
     "BridgeNetwork",
@@ -21,6 +28,8 @@ __all__ = [
     "PortRange",
     "PortSpec",
     "Protocol",
+    "ProxyProtocol",
+    "PublishMode",
     "PublishRequest",
     "parse_spec",
 ]
@@ -30,7 +39,14 @@ _HOMES = {
     "hostports.engine": {"Edges", "Engine", "PublishRequest"},
     "hostports.errors": {"HostportsError"},
     "hostports.model.network": {"BridgeNetwork", "Endpoint", "GatewayMode"},
-    "hostports.model.port": {"PortBinding", "PortRange", "PortSpec", "Protocol"},
+    "hostports.model.port": {
+        "PortBinding",
+        "PortRange",
+        "PortSpec",
+        "Protocol",
+        "ProxyProtocol",
+        "PublishMode",
+    },
 }
 
 

@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from hostports.model.firewall import FirewallChange
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import PortBinding, SocketAddress
+from hostports.model.relay import HeldBinding
 
 
 class HostFacts(Interface):
@@ -78,17 +79,37 @@ class RelayedBinding:
 
 
 class Relay(Interface):
-    """The userland proxy: it serves sockets it is given and dials the container."""
+    """The userland proxy: it serves sockets it is given and dials the container.
+
+    Every call raises `RelayFailed` if the relay can't be reached.
+    """
 
     def add(self, bindings: Sequence[RelayedBinding]) -> None:
-        """Serve all of them, each on a copy of its descriptor, or raise `RelayFailed` and none."""
+        """Serve all of them, each on a copy of its descriptor, or raise `RelayFailed` and none.
+
+        Refused are a binding that is served already or routed, and one whose container address is
+        loopback, unspecified or multicast: its clients would become local ones (CVE-2021-20199).
+        """
         ...
 
     def remove(self, bindings: Sequence[PortBinding]) -> None:
         """Stop serving them, going on after errors; raises `ReleaseFailed` with all of these.
 
-        A binding that isn't served has no effect.
+        Their connections are reset, their ports free. A binding that isn't held has no effect.
         """
+        ...
+
+    def drain(self, bindings: Sequence[PortBinding], seconds: float) -> None:
+        """Take no new connections; open ones go on, and are reset after so many seconds.
+
+        The port is free at once; that of UDP is when no session is left. A binding that has no
+        connections, or no longer any, is not held. One that isn't held has no effect; one that
+        drains may be added again.
+        """
+        ...
+
+    def held(self) -> list[HeldBinding]:
+        """All bindings that were given and not removed, also those that drain."""
         ...
 
 

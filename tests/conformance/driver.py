@@ -34,7 +34,7 @@ from hostports.interfaces import HostSockets, RelayedBinding
 from hostports.model.firewall import FirewallChange
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import HeldSocket, SocketAddress
-from hostports.testing import FakeHostFacts, FakePortDriver
+from hostports.testing import FakeHostFacts, FakePortDriver, FakeRelay
 from tests.conformance.reference import WILDCARD, Json
 from tests.conformance.reference_allocator import PROTOCOLS, Refused, unmapped
 
@@ -89,12 +89,12 @@ class RecordingFirewall:
                     raise FirewallFailed("injected")
 
 
-class RecordingRelay:
+class RecordingRelay(FakeRelay):
     """Keeps no socket, as the stub in the recordings doesn't."""
 
     def __init__(self, recorder: Recorder, kernel: "Kernel") -> None:
+        super().__init__()
         self._recorder, self._kernel = recorder, kernel
-        self.served: set[PortBinding] = set()
 
     def add(self, bindings: Sequence[RelayedBinding]) -> None:
         for each in bindings:
@@ -103,7 +103,7 @@ class RecordingRelay:
                 raise RelayFailed("injected")
         for each in bindings:
             self._start(each, failed=False)
-        self.served.update(each.binding for each in bindings)
+        super().add(bindings)
 
     def remove(self, bindings: Sequence[PortBinding]) -> None:
         failures = []
@@ -112,7 +112,7 @@ class RecordingRelay:
             self._recorder.write("proxy.stop", failed=failed, **seen(binding))
             if failed:
                 failures.append(RelayFailed("injected"))
-        self.served.difference_update(bindings)
+        super().remove(bindings)
         if failures:
             raise ReleaseFailed(failures)
 
@@ -266,7 +266,7 @@ class Driver:
             "host_port": binding.host_port,
             "child_host_ip": None if binding.routed else str(binding.socket.ip),
             "bound_socket": binding.socket in [each.address for each in held],
-            "proxy_running": binding in self._relay.served,
+            "proxy_running": str(binding) in self._relay.dump(),
             "rootlesskit_unsupported": False,
         }
 

@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostports import BridgeNetwork, Endpoint, GatewayMode, PortSpec, PublishRequest, parse_spec
+from hostports import (
+    BridgeNetwork,
+    Endpoint,
+    GatewayMode,
+    PortSpec,
+    ProxyProtocol,
+    PublishMode,
+    PublishRequest,
+    parse_spec,
+)
 from hostports.core.expand import Circumstances, Expansion, expand
-from hostports.errors import UnsupportedProtocol
+from hostports.errors import UnsupportedProtocol, UnusableValue
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import Protocol
 from tests.strategies import port_specs
@@ -153,6 +162,53 @@ def test_sctp_is_refused_where_the_kernel_has_no_sctp_sockets() -> None:
 def test_a_routed_sctp_port_needs_no_socket() -> None:
     without = Circumstances(host=Host(protocols=frozenset({Protocol.TCP, Protocol.UDP})))
     assert expanded("80/sctp", endpoint=replace(DUAL, network=ROUTED), around=without).groups
+
+
+def with_proxy_protocol(*texts: str, endpoint: Endpoint = DUAL) -> PublishRequest:
+    specs = [spec for text in texts for spec in parse_spec(text)]
+    return PublishRequest(endpoint, specs, proxy_protocol=ProxyProtocol.V2)
+
+
+def test_with_the_proxy_protocol_the_relay_is_the_only_way() -> None:
+    """DNAT would lead clients past whoever writes the header."""
+    routed = replace(DUAL, network=ROUTED)
+    for endpoint in (DUAL, routed):
+        (group,) = expand(with_proxy_protocol("80", endpoint=endpoint), Circumstances()).groups
+        assert (group.mode, group.proxy_protocol) == (PublishMode.RELAY, ProxyProtocol.V2)
+        assert not any(member.routed for member in group.members)
+
+
+def test_without_the_proxy_protocol_nobody_writes_a_header() -> None:
+    (group,) = expanded("80").groups
+    assert (group.mode, group.proxy_protocol) == (PublishMode.NAT, None)
+
+
+@pytest.mark.parametrize("text", ["53/udp", "127.0.0.1:5000:5000/sctp"])
+def test_the_proxy_protocol_is_refused_for_what_is_not_tcp(text: str) -> None:
+    with pytest.raises(UnusableValue) as caught:
+        expand(with_proxy_protocol("80", text), Circumstances())
+    assert str(caught.value) == (
+        f"{text!r}: the PROXY protocol is for TCP only; publish it without"
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (with_proxy_protocol("80"), "'v2': the PROXY protocol needs the relay"),
+        (
+            PublishRequest(DUAL, parse_spec("80"), mode=PublishMode.RELAY),
+            "'relay': this publish mode needs the relay",
+        ),
+    ],
+    ids=["PROXY protocol", "mode relay"],
+)
+def test_what_only_the_relay_can_do_is_refused_without_it(
+    request_: PublishRequest, message: str
+) -> None:
+    with pytest.raises(UnusableValue) as caught:
+        expand(request_, Circumstances(relay=False))
+    assert str(caught.value) == f"{message}; switch the relay on"
 
 
 @given(st.lists(port_specs(), max_size=8), st.randoms())

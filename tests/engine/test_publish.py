@@ -3,7 +3,14 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from hostports import BridgeNetwork, GatewayMode, PublishRequest, parse_spec
+from hostports import (
+    BridgeNetwork,
+    GatewayMode,
+    ProxyProtocol,
+    PublishMode,
+    PublishRequest,
+    parse_spec,
+)
 from hostports.errors import (
     AddressNotOnHost,
     FirewallFailed,
@@ -47,6 +54,22 @@ def test_what_is_published_is_relayed_and_open_and_no_socket_stays_with_us(world
         "accept 172.19.0.2:80/tcp",
         "accept [fd00::2]:80/tcp",
     ]
+
+
+def test_a_port_with_the_proxy_protocol_is_published_by_the_relay_alone(world: World) -> None:
+    request = PublishRequest(DUAL, parse_spec("8080:80"), proxy_protocol=ProxyProtocol.V2)
+    bindings = world.engine.publish(request).bindings
+    assert {(each.mode, each.proxy_protocol) for each in bindings} == {
+        (PublishMode.RELAY, ProxyProtocol.V2)
+    }
+    assert world.relay.dump() == texts(bindings)
+
+
+def test_the_proxy_protocol_for_udp_is_refused_before_anything_is_touched(world: World) -> None:
+    specs = [*parse_spec("8080:80"), *parse_spec("53:53/udp")]
+    with pytest.raises(UnusableValue, match="for TCP only"):
+        world.engine.publish(PublishRequest(DUAL, specs, proxy_protocol=ProxyProtocol.V2))
+    assert world.faults.calls == []
 
 
 def test_without_a_relay_a_listening_socket_shows_that_the_port_is_taken() -> None:

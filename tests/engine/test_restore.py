@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from hostports import BridgeNetwork, GatewayMode
-from hostports.errors import FirewallFailed, HostPortInUse, NotRestorable
+from hostports import BridgeNetwork, GatewayMode, ProxyProtocol, PublishRequest, parse_spec
+from hostports.errors import FirewallFailed, HostPortInUse, NotRestorable, UnusableValue
+from hostports.model.port import PortBinding
 from tests.engine.conftest import DUAL, World
 
 ROUTED = replace(DUAL, network=BridgeNetwork("lab", GatewayMode.ROUTED, GatewayMode.ROUTED))
@@ -66,6 +67,24 @@ def test_a_binding_to_an_address_that_the_endpoint_lost_is_lost(world: World) ->
     restoration = world.engine.restore(without, bindings)
     assert [lost.binding for lost in restoration.lost] == [bindings[0]]
     assert "has no address" in str(restoration.lost[0].error)
+
+
+def with_proxy_protocol() -> tuple[PortBinding, ...]:
+    request = PublishRequest(DUAL, parse_spec("8080:80"), proxy_protocol=ProxyProtocol.V2)
+    return World().engine.publish(request).bindings
+
+
+def test_the_proxy_protocol_comes_back_with_its_binding(world: World) -> None:
+    bindings = with_proxy_protocol()
+    restoration = world.engine.restore(DUAL, bindings)
+    assert (restoration.bindings, restoration.lost) == (bindings, ())
+
+
+def test_a_binding_with_the_proxy_protocol_is_lost_without_a_relay() -> None:
+    bindings = with_proxy_protocol()
+    restoration = World(relayed=False).engine.restore(DUAL, bindings)
+    assert [lost.binding for lost in restoration.lost] == list(bindings)
+    assert all(isinstance(lost.error, UnusableValue) for lost in restoration.lost)
 
 
 def test_a_failing_firewall_leaves_nothing_of_a_restore() -> None:

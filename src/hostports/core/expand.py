@@ -23,7 +23,7 @@ from hostports.model.address import (
 )
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.network import Endpoint
-from hostports.model.port import PortRange, PortSpec, Protocol, PublishMode
+from hostports.model.port import PortRange, PortSpec, Protocol, ProxyProtocol, PublishMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class PublishRequest:
     `default_host_ip` stands for a spec's missing host address; 0.0.0.0 means IPv4 and IPv6.
     `relay_6to4` False forbids that the relay carries host IPv6 to an endpoint with only IPv4.
     `mode` RELAY makes no rules but leaves all to the relay, whatever the gateway mode. Only sources
-    in `allow_from` get through; empty means all.
+    in `allow_from` get through; empty means all. With `proxy_protocol` the mode is always RELAY:
+    only the relay can write the header, and DNAT would lead clients past it.
     """
 
     endpoint: Endpoint
@@ -42,9 +43,12 @@ class PublishRequest:
     relay_6to4: bool = True
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
+    proxy_protocol: ProxyProtocol | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "default_host_ip", unmapped(self.default_host_ip))
+        if self.proxy_protocol is not None:
+            object.__setattr__(self, "mode", PublishMode.RELAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class PortGroup:
     members: tuple[Member, ...]
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
+    proxy_protocol: ProxyProtocol | None = None
 
     @property
     def exact(self) -> bool:
@@ -106,10 +111,10 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     """Sort the specs, expand each to its families, and group those that share a host port.
 
     Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have,
-    and `UnusableValue` if only the relay may serve the ports and there is none.
+    and `UnusableValue` if only the relay may serve the ports and there is none, or if the PROXY
+    protocol is asked for with another protocol than TCP.
     """
-    if request.mode is PublishMode.RELAY and not around.relay:
-        raise UnusableValue("relay", "this publish mode needs the relay", "switch the relay on")
+    _refuse_unusable(request, around)
     groups: list[PortGroup] = []
     warnings: list[str] = []
     for _, shared in groupby(sorted(request.specs, key=_order), key=_port_sharing):
@@ -124,10 +129,24 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
                 tuple(_without_overlaps(spec, members, warnings)),
                 request.mode,
                 request.allow_from,
+                request.proxy_protocol,
             )
             _refuse_unsupported(group, around)
             groups.append(group)
     return Expansion(tuple(groups), tuple(warnings))
+
+
+def _refuse_unusable(request: PublishRequest, around: Circumstances) -> None:
+    if request.proxy_protocol is not None:
+        for spec in request.specs:
+            if spec.protocol is not Protocol.TCP:
+                raise UnusableValue(
+                    str(spec), "the PROXY protocol is for TCP only", "publish it without"
+                )
+    if request.mode is PublishMode.RELAY and not around.relay:
+        asked = request.proxy_protocol or request.mode
+        what = "the PROXY protocol" if request.proxy_protocol else "this publish mode"
+        raise UnusableValue(asked.value, f"{what} needs the relay", "switch the relay on")
 
 
 def _order(spec: PortSpec) -> tuple[object, ...]:

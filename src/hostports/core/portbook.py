@@ -87,4 +87,5 @@ def _binding(group: PortGroup, endpoint: Endpoint, member: Member, port: int) ->
         container_port=group.container_port,
         mode=group.mode,
         allow_from=group.allow_from,
+        proxy_protocol=group.proxy_protocol,
     )

@@ -75,7 +75,13 @@ def _reservation(
         binding.host_ip,
         binding.container_ip,
     )
-    request = PublishRequest(endpoint, [spec], mode=binding.mode, allow_from=binding.allow_from)
+    request = PublishRequest(
+        endpoint,
+        [spec],
+        mode=binding.mode,
+        allow_from=binding.allow_from,
+        proxy_protocol=binding.proxy_protocol,
+    )
     expansion = expand(request, around)
     if not expansion.groups:
         raise NotRestorable("; ".join(expansion.warnings))

@@ -113,6 +113,12 @@ class PublishMode(Enum):
     RELAY = "relay"
 
 
+class ProxyProtocol(Enum):
+    """Which header tells a container who its client is, before the first byte of a connection."""
+
+    V2 = "v2"
+
+
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
     """Where a socket is bound and what the firewall matches: protocol, address and port."""
@@ -143,7 +149,8 @@ class PortBinding:
     `host_port` is 0 where the family is routed: the container's port is opened, no host port taken.
     `child` is where the socket really is when RootlessKit forwards to another address or port
     inside its namespace, and `port_driver_id` RootlessKit's number for that forwarding. Only
-    sources in `allow_from` get through, whatever the way they take; empty means all.
+    sources in `allow_from` get through, whatever the way they take; empty means all. With
+    `proxy_protocol` the relay tells the container its client's address.
     """
 
     network: str
@@ -157,6 +164,7 @@ class PortBinding:
     port_driver_id: int | None = None
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
+    proxy_protocol: ProxyProtocol | None = None
 
     @property
     def routed(self) -> bool:

@@ -1,6 +1,7 @@
 """Fakes of the edges: stateful, all or nothing, with `dump` to look inside."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 from hostports.errors import (
@@ -14,6 +15,7 @@ from hostports.interfaces import RelayedBinding
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import PortBinding, SocketAddress
+from hostports.model.relay import HeldBinding, RelayCounters
 from hostports.testing.faults import Faults
 
 
@@ -55,32 +57,59 @@ class FakeFirewall:
 
 
 class FakeRelay:
-    """A set of served bindings; fails on ``relay.add`` and ``relay.remove``, counted by binding."""
+    """A table of held bindings; fails on ``relay.add`` and ``relay.remove``, counted by binding.
+
+    It relays nothing, so its counters stay 0. It can't wait either: what drains does so until it is
+    removed, as if connections stayed open and time stood still.
+    """
 
     def __init__(self, faults: Faults | None = None) -> None:
         self._faults = faults or Faults()
-        self._served: dict[PortBinding, int] = {}
+        self._held: dict[PortBinding, HeldBinding] = {}
+        self._draining: list[HeldBinding] = []
 
     def add(self, bindings: Sequence[RelayedBinding]) -> None:
         """Serve all bindings, or fail and serve none of them."""
+        added: dict[PortBinding, HeldBinding] = {}
         for each in bindings:
             if self._faults.due("relay.add"):
                 raise RelayFailed(f"injected: the relay can't serve {each.binding}")
-        self._served.update((each.binding, each.fileno) for each in bindings)
+            if each.binding in self._held or each.binding in added:
+                raise RelayFailed(f"{each.binding} is relayed already")
+            _refuse_unfit(each.binding)
+            added[each.binding] = HeldBinding(each.binding, RelayCounters())
+        self._held.update(added)
 
     def remove(self, bindings: Sequence[PortBinding]) -> None:
         """Stop serving bindings, also after one has failed; that one isn't served either."""
         failures = []
         for binding in bindings:
-            self._served.pop(binding, None)
+            self._held.pop(binding, None)
+            self._draining = [each for each in self._draining if each.binding != binding]
             if self._faults.due("relay.remove"):
                 failures.append(RelayFailed(f"injected: the relay can't give up {binding}"))
         if failures:
             raise ReleaseFailed(failures)
 
+    def drain(self, bindings: Sequence[PortBinding], seconds: float) -> None:  # noqa: ARG002 - see above
+        """Mark bindings as draining until they are removed."""
+        for binding in bindings:
+            if found := self._held.pop(binding, None):
+                self._draining.append(replace(found, draining=True))
+
+    def held(self) -> list[HeldBinding]:
+        """The bindings in the order in which they were added, and those that drain."""
+        return [*self._held.values(), *self._draining]
+
     def dump(self) -> list[str]:
         """The served bindings."""
-        return sorted(map(str, self._served))
+        return sorted(map(str, self._held))
+
+
+def _refuse_unfit(binding: PortBinding) -> None:
+    ip = binding.container_ip
+    if binding.routed or ip.is_loopback or ip.is_unspecified or ip.is_multicast:
+        raise RelayFailed(f"{binding} can't be relayed")
 
 
 class FakePortDriver:

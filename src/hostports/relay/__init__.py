@@ -1,0 +1,1 @@
+"""The relay: the userland proxy, one process that holds every listening socket."""
