@@ -99,6 +99,12 @@ class NoPortFree(PortError):
     kind = Kind.EXHAUSTED
 
 
+class NoAddressFree(HostportsError):
+    """No subnet, or no address of a network, is free."""
+
+    kind = Kind.EXHAUSTED
+
+
 class AddressNotOnHost(PortError):
     """The host address belongs to no interface of this host (bind(2) gave EADDRNOTAVAIL)."""
 
@@ -121,6 +127,24 @@ class SocketFailed(PortError):
     """A socket system call failed for a reason that no other port mends."""
 
 
+class NameTaken(HostportsError):
+    """A name, bridge, subnet or address belongs to another network or endpoint already."""
+
+    kind = Kind.CONFLICT
+
+
+class InUse(HostportsError):
+    """Something can't be removed while something else needs it."""
+
+    kind = Kind.CONFLICT
+
+
+class NotFound(HostportsError):
+    """There is no network, endpoint or published port of that name."""
+
+    kind = Kind.NOT_FOUND
+
+
 class NotRestorable(HostportsError):
     """A binding of before a restart means nothing on its endpoint or network as they are now."""
 
@@ -129,6 +153,14 @@ class NotRestorable(HostportsError):
 
 class FirewallFailed(HostportsError):
     """The firewall refused a change; nothing of the change was applied."""
+
+
+class LinkFailed(HostportsError):
+    """The kernel refused a bridge, a cable, an address or a route."""
+
+
+class StoreFailed(HostportsError):
+    """The record of what is wanted can't be read or written."""
 
 
 class RelayFailed(HostportsError):

@@ -4,14 +4,18 @@ Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) 
 fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol as Interface
 
-from hostports.model.firewall import FirewallChange
+from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.host import Host, PortDriverInfo
+from hostports.model.links import HostLinks
+from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, SocketAddress
 from hostports.model.relay import HeldBinding
+from hostports.model.state import State
 
 
 class HostFacts(Interface):
@@ -67,6 +71,17 @@ class Firewall(Interface):
         What is open already is not opened twice, and closing what is not open has no effect. What
         bindings share (one container port behind two host ports) stays until the last one closes.
         """
+        ...
+
+    def rebuild(self) -> None:
+        """Make all that is open anew, in one transaction, whatever others did to it meanwhile.
+
+        Raises `FirewallFailed`; then everything is as it was.
+        """
+        ...
+
+    def traffic(self) -> Mapping[SocketAddress, Traffic]:
+        """What has passed through each open binding by DNAT, by its socket."""
         ...
 
 
@@ -129,4 +144,75 @@ class PortDriver(Interface):
 
     def remove(self, forwarding: int) -> None:
         """End a forwarding. Raises `PortDriverFailed`."""
+        ...
+
+
+class Links(Interface):
+    """The host's bridges, and the virtual cables to endpoints.
+
+    All raise `LinkFailed`, which names what could not be done and why, or `NotPermitted`.
+    """
+
+    def read(self) -> HostLinks:
+        """What is there now."""
+        ...
+
+    def add_bridge(self, network: BridgeNetwork) -> None:
+        """Make a network's bridge, with its gateway addresses, and set it up; all or nothing.
+
+        An existing bridge of somebody else is only checked to be there.
+        """
+        ...
+
+    def remove_bridge(self, network: BridgeNetwork) -> None:
+        """Remove a network's bridge if it is ours; no effect where it is gone."""
+        ...
+
+    def attach(self, endpoint: Endpoint) -> None:
+        """Wire an endpoint's namespace to its bridge, all or nothing.
+
+        Inside there are then ``eth0`` with its addresses, default routes by the gateways, and
+        loopback is up. An endpoint without a namespace is only known, not touched.
+        """
+        ...
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """Take the cable away; no effect where it, or the namespace, is gone."""
+        ...
+
+    def attached(self, endpoint: Endpoint) -> bool:
+        """Whether the cable is there, in an endpoint's namespace and on its bridge."""
+        ...
+
+
+class StateStore(Interface):
+    """The record of what is wanted: written before the kernel is touched.
+
+    All raise `StoreFailed`.
+    """
+
+    def load(self) -> State:
+        """What was recorded."""
+        ...
+
+    def record(
+        self,
+        added: Sequence[FirewallItem] = (),
+        removed: Sequence[FirewallItem] = (),
+        *,
+        at: datetime,
+    ) -> None:
+        """Add and remove networks, endpoints and bindings, all or nothing.
+
+        Removals come first. What is there already stays as it is; what isn't there has no effect.
+        A network takes its endpoints with it, an endpoint its bindings.
+        """
+        ...
+
+
+class Clock(Interface):
+    """The time of day."""
+
+    def now(self) -> datetime:
+        """In UTC."""
         ...

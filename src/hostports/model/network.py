@@ -1,6 +1,7 @@
 """Bridge networks and the endpoints on them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -12,6 +13,18 @@ from hostports.model.address import Family, IPAddress, IPNetwork
 #: Names of interfaces that we put into rules; Linux allows 15 characters. A trailing ``+`` or ``*``
 #: is a wildcard, as iptables and nft write it.
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
+#: Names of networks and endpoints (Docker's for both).
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+
+
+def refuse_unusable_name(name: str) -> None:
+    """Raise `UnusableValue` for what can't be the name of a network or endpoint."""
+    if not _NAME.fullmatch(name):
+        raise UnusableValue(
+            name,
+            "a name is up to 128 letters, digits, '_', '.' and '-', the first a letter or digit",
+            "write another name",
+        )
 
 
 class GatewayMode(Enum):
@@ -31,6 +44,7 @@ class BridgeNetwork:
     networks reach nothing else and are reached by nothing else; `icc` False keeps its containers
     from each other. Outgoing traffic is masqueraded, or given `host_ipv4` and `host_ipv6` as its
     source. `trusted_host_interfaces` may reach containers directly; ``tun+`` means all ``tun…``.
+    An `existing` bridge belongs to somebody else: it is neither made nor removed nor configured.
     """
 
     name: str
@@ -45,6 +59,7 @@ class BridgeNetwork:
     host_ipv4: IPv4Address | None = None
     host_ipv6: IPv6Address | None = None
     trusted_host_interfaces: tuple[str, ...] = ()
+    existing: bool = False
 
     def __post_init__(self) -> None:
         for interface in (self.bridge, *self.trusted_host_interfaces):
@@ -65,6 +80,12 @@ class BridgeNetwork:
         """The subnet of one family, if the network has that family."""
         return self.subnet_ipv4 if family is Family.IPV4 else self.subnet_ipv6
 
+    def gateway(self, family: Family) -> IPAddress | None:
+        """The bridge's own address, a subnet's first; None where the mode is isolated."""
+        subnet = self.subnet(family)
+        isolated = self.gateway_mode(family) is GatewayMode.ISOLATED
+        return None if subnet is None or isolated else subnet[1]
+
     def host_ip(self, family: Family) -> IPAddress | None:
         """The source address of outgoing traffic; None means the outgoing interface's own."""
         return self.host_ipv4 if family is Family.IPV4 else self.host_ipv6
@@ -72,12 +93,17 @@ class BridgeNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing with an IP address on a bridge network; either family may be missing."""
+    """One thing with an IP address on a bridge network; either family may be missing.
+
+    `namespace` is the file of the network namespace that we have wired up (``/run/netns/web``);
+    empty for an address that somebody else brought up.
+    """
 
     name: str
     network: BridgeNetwork
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None
+    namespace: str = ""
 
     def __post_init__(self) -> None:
         for name, wanted in (("ipv4", IPv4Address), ("ipv6", IPv6Address)):
@@ -90,3 +116,8 @@ class Endpoint:
     def address(self, family: Family) -> IPAddress | None:
         """Its address in one family, if it has one."""
         return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    @property
+    def addresses(self) -> Iterator[IPAddress]:
+        """Its addresses, IPv4 first."""
+        return (ip for ip in (self.ipv4, self.ipv6) if ip is not None)

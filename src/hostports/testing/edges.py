@@ -12,7 +12,7 @@ from hostports.errors import (
     ReleaseFailed,
 )
 from hostports.interfaces import RelayedBinding
-from hostports.model.firewall import FirewallChange, FirewallItem
+from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import PortBinding, SocketAddress
 from hostports.model.relay import HeldBinding, RelayCounters
@@ -44,6 +44,13 @@ class FakeFirewall:
         for item in change.closed:
             self._open.pop(item, None)
         self._open.update(dict.fromkeys(change.opened))
+
+    def rebuild(self) -> None:
+        """Nobody else touches the set."""
+
+    def traffic(self) -> dict[SocketAddress, Traffic]:
+        """Nothing has passed."""
+        return {each.socket: Traffic() for each in self._open if isinstance(each, PortBinding)}
 
     def dump(self) -> list[str]:
         """The open bindings, and the container ports that they let in, each once."""

@@ -1,0 +1,283 @@
+"""Which subnets and bridge a new network gets, and which addresses a new endpoint."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
+from typing import Final, TypeVar
+
+from hostports.errors import NameTaken, NoAddressFree, UnusableValue
+from hostports.model.address import Family, IPAddress, IPNetwork, family
+from hostports.model.links import HostLinks
+from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode, refuse_unusable_name
+
+#: Where free subnets are looked for, the first first; neither Docker nor Podman begin there.
+_POOLS_IPV4: Final = (IPv4Network("10.87.0.0/16"), IPv4Network("172.16.0.0/12"))
+_LENGTH_IPV4: Final = 24
+#: fd00::/8, in which everybody may have a /48 and, for each network, a /64 of it (RFC 4193).
+_ULA: Final = 0xFD
+_MOST_SUBNETS: Final = 1 << 16
+#: Addresses of a subnet that are looked at; more endpoints than this a bridge doesn't bear.
+_MOST_ENDPOINTS: Final = 1 << 16
+_LONGEST_INTERFACE: Final = 15
+
+Address = TypeVar("Address", IPv4Address, IPv6Address)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRequest:
+    """A network to create: no `subnets` asks for free ones, no `bridge` for a name made of ours.
+
+    At most one subnet per family; a network has the families of its subnets.
+    """
+
+    name: str
+    bridge: str = ""
+    subnets: tuple[IPNetwork, ...] = ()
+    gateway_mode_ipv4: GatewayMode = GatewayMode.NAT
+    gateway_mode_ipv6: GatewayMode = GatewayMode.NAT
+    host_ipv4: IPv4Address | None = None
+    host_ipv6: IPv6Address | None = None
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
+    trusted_host_interfaces: tuple[str, ...] = ()
+    existing_bridge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRequest:
+    """An endpoint to add: a namespace to wire up, or addresses that somebody else brought up.
+
+    With a `namespace`, an address that isn't given is the next free one of its family.
+    """
+
+    network: str
+    name: str
+    namespace: str = ""
+    ipv4: IPv4Address | None = None
+    ipv6: IPv6Address | None = None
+
+
+def bridge_name(network: str) -> str:
+    """The name of a network's bridge where none is given."""
+    return _interface_name("hp-", network)
+
+
+def cable_name(endpoint: Endpoint) -> str:
+    """The name of the host's end of the cable to an endpoint."""
+    return _interface_name("hpv-", endpoint.name)
+
+
+def decide_network(
+    request: NetworkRequest, networks: Iterable[BridgeNetwork], links: HostLinks
+) -> BridgeNetwork:
+    """The network that a request asks for.
+
+    Raises `NameTaken` if its name, bridge or a subnet is in use, and `UnusableValue`.
+    """
+    refuse_unusable_name(request.name)
+    others = list(networks)
+    bridge = request.bridge or bridge_name(request.name)
+    _refuse_taken(request.name, bridge, others)
+    if request.existing_bridge:
+        subnets = request.subnets or _subnets_of(bridge, links)
+    else:
+        if bridge in links.interfaces:
+            raise NameTaken(
+                f"interface {bridge!r} is there already",
+                "choose another --bridge, or use it with --existing-bridge",
+            )
+        subnets = request.subnets or _free_subnets(request.name, others, links)
+        _refuse_overlap(subnets, others, links)
+    ipv4, ipv6 = _by_family(subnets)
+    return BridgeNetwork(
+        name=request.name,
+        gateway_mode_ipv4=request.gateway_mode_ipv4,
+        gateway_mode_ipv6=request.gateway_mode_ipv6,
+        bridge=bridge,
+        subnet_ipv4=ipv4,
+        subnet_ipv6=ipv6,
+        internal=request.internal,
+        icc=request.icc,
+        masquerade=request.masquerade,
+        host_ipv4=request.host_ipv4,
+        host_ipv6=request.host_ipv6,
+        trusted_host_interfaces=request.trusted_host_interfaces,
+        existing=request.existing_bridge,
+    )
+
+
+def decide_endpoint(
+    request: EndpointRequest, network: BridgeNetwork, endpoints: Iterable[Endpoint]
+) -> Endpoint:
+    """The endpoint that a request asks for.
+
+    Raises `NameTaken` if its name, or an address on its network, is in use, and `UnusableValue`.
+    """
+    refuse_unusable_name(request.name)
+    taken: dict[IPAddress, str] = {}
+    for other in endpoints:
+        if other.name == request.name:
+            raise NameTaken(f"endpoint {request.name!r} is there already", "choose another name")
+        if other.network == network:
+            taken |= dict.fromkeys(other.addresses, other.name)
+    ipv4, ipv6 = request.ipv4, request.ipv6
+    if not request.namespace and ipv4 is None and ipv6 is None:
+        raise UnusableValue(
+            request.name, "it has neither a namespace nor an address", "give one of them"
+        )
+    for ip in (ipv4, ipv6):
+        if ip is not None:
+            _refuse_address(ip, network, taken)
+    if request.namespace:
+        if network.subnet_ipv4:
+            ipv4 = ipv4 or _next_free(network.subnet_ipv4.hosts(), network, taken)
+        if network.subnet_ipv6:
+            ipv6 = ipv6 or _next_free(network.subnet_ipv6.hosts(), network, taken)
+    return Endpoint(request.name, network, ipv4, ipv6, request.namespace)
+
+
+def _interface_name(prefix: str, name: str) -> str:
+    """A name of at most 15 characters: with a checksum where the whole doesn't fit."""
+    if len(prefix + name) <= _LONGEST_INTERFACE:
+        return prefix + name
+    return f"{prefix}{zlib.crc32(name.encode()):08x}"
+
+
+def _refuse_taken(name: str, bridge: str, others: Iterable[BridgeNetwork]) -> None:
+    for other in others:
+        if other.name == name:
+            raise NameTaken(f"network {name!r} is there already", "choose another name")
+        if other.bridge == bridge:
+            raise NameTaken(
+                f"bridge {bridge!r} is network {other.name!r}'s", "choose another --bridge"
+            )
+
+
+def _subnets_of(bridge: str, links: HostLinks) -> tuple[IPNetwork, ...]:
+    """The first subnet of each family that somebody else's bridge has; not its link-local one."""
+    found = links.interfaces.get(bridge)
+    if found is None or not found.bridge:
+        raise UnusableValue(bridge, "there is no such bridge", "make it first, or name another one")
+    subnets = {each.version: each for each in reversed(found.subnets) if not each.is_link_local}
+    if not subnets:
+        raise UnusableValue(bridge, "the bridge has no address", "give the network a --subnet")
+    return tuple(subnets.values())
+
+
+def _refuse_overlap(
+    subnets: Iterable[IPNetwork], others: Iterable[BridgeNetwork], links: HostLinks
+) -> None:
+    used = _used(others, links)
+    for subnet in subnets:
+        for other, holder in used.items():
+            if _overlap(subnet, other):
+                raise NameTaken(
+                    f"subnet {subnet} overlaps with {other} of {holder}", "choose another --subnet"
+                )
+
+
+def _used(others: Iterable[BridgeNetwork], links: HostLinks) -> dict[IPNetwork, str]:
+    """Subnets that are in use, and by what."""
+    used = {to: f"interface {interface!r}" for to, interface in links.routes.items()}
+    for name, interface in links.interfaces.items():
+        used |= dict.fromkeys(interface.subnets, f"interface {name!r}")
+    for other in others:
+        used |= {subnet: f"network {other.name!r}" for of in Family if (subnet := other.subnet(of))}
+    return used
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
+        return one.overlaps(other)
+    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)
+
+
+def _free_subnets(
+    name: str, others: Iterable[BridgeNetwork], links: HostLinks
+) -> tuple[IPNetwork, ...]:
+    used = _used(others, links)
+    return (
+        _first_free(_candidates_ipv4(), used, "IPv4"),
+        _first_free(_candidates_ipv6(name), used, "IPv6"),
+    )
+
+
+def _first_free(candidates: Iterable[IPNetwork], used: Iterable[IPNetwork], of: str) -> IPNetwork:
+    taken = list(used)
+    for subnet in candidates:
+        if not any(_overlap(subnet, other) for other in taken):
+            return subnet
+    raise NoAddressFree(f"no private {of} subnet is free on this host", "give one with --subnet")
+
+
+def _candidates_ipv4() -> Iterator[IPv4Network]:
+    for pool in _POOLS_IPV4:
+        yield from pool.subnets(new_prefix=_LENGTH_IPV4)
+
+
+def _candidates_ipv6(name: str) -> Iterator[IPv6Network]:
+    """Subnets of an own /48: 40 bits made of the name, where RFC 4193 takes a clock."""
+    digest = hashlib.sha256(name.encode()).digest()
+    start = int.from_bytes(bytes([_ULA, *digest[:5]]), "big") << 80
+    for number in range(_MOST_SUBNETS):
+        yield IPv6Network((start | number << 64, 64))
+
+
+def _by_family(subnets: Iterable[IPNetwork]) -> tuple[IPv4Network | None, IPv6Network | None]:
+    ipv4: IPv4Network | None = None
+    ipv6: IPv6Network | None = None
+    for subnet in subnets:
+        _refuse_small(subnet)
+        if isinstance(subnet, IPv4Network):
+            _refuse_second(subnet, ipv4)
+            ipv4 = subnet
+        else:
+            _refuse_second(subnet, ipv6)
+            ipv6 = subnet
+    return ipv4, ipv6
+
+
+def _refuse_second(subnet: IPNetwork, first: IPNetwork | None) -> None:
+    if first is not None:
+        raise UnusableValue(
+            str(subnet), f"{first} is the network's subnet of that family", "give one per family"
+        )
+
+
+def _refuse_small(subnet: IPNetwork) -> None:
+    """A gateway and one endpoint are the least."""
+    if subnet.max_prefixlen - subnet.prefixlen < 2:
+        raise UnusableValue(str(subnet), "it has no room for endpoints", "give a larger subnet")
+
+
+def _refuse_address(ip: IPAddress, network: BridgeNetwork, taken: Mapping[IPAddress, str]) -> None:
+    of = family(ip)
+    subnet = network.subnet(of)
+    if subnet is None:
+        raise UnusableValue(
+            str(ip), f"network {network.name!r} has no {of.name}", "leave the address out"
+        )
+    if ip not in subnet or ip == subnet[0] or (of is Family.IPV4 and ip == subnet[-1]):
+        raise UnusableValue(str(ip), f"it is no endpoint's address in {subnet}", "choose another")
+    if ip == network.gateway(of):
+        raise UnusableValue(
+            str(ip), f"it is the gateway of network {network.name!r}", "choose another"
+        )
+    if ip in taken:
+        raise NameTaken(f"{ip} is endpoint {taken[ip]!r}'s", "choose another address")
+
+
+def _next_free(
+    hosts: Iterable[Address], network: BridgeNetwork, taken: Mapping[IPAddress, str]
+) -> Address:
+    for ip in islice(hosts, _MOST_ENDPOINTS):
+        if ip not in taken and ip != network.gateway(family(ip)):
+            return ip
+    raise NoAddressFree(
+        f"every address of network {network.name!r} is taken",
+        "remove endpoints, or use another one",
+    )

@@ -1,0 +1,33 @@
+"""A published port as people are shown it: the binding, the ways to it, and what passed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from hostports.model.network import GatewayMode
+from hostports.model.port import PortBinding
+
+
+class Path(Enum):
+    """The ways that clients take to the container."""
+
+    NAT = "nat"
+    RELAY = "relay"
+    NAT_AND_RELAY = "nat+relay"
+    ROUTED = "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPort:
+    """A binding, since when it has been published, and what has passed by all its ways.
+
+    `packets` counts those of DNAT, `bytes` payload of the relay and whole packets of DNAT.
+    """
+
+    binding: PortBinding
+    gateway_mode: GatewayMode
+    path: Path
+    created: datetime
+    packets: int = 0
+    bytes: int = 0
+    connections: int = 0
