@@ -157,6 +157,13 @@ class Links(Interface):
         """What is there now."""
         ...
 
+    def namespace(self, text: str) -> str:
+        """The file of a network namespace, given by its path or by its name (ip-netns(8)).
+
+        Raises `UnusableValue` if there is none.
+        """
+        ...
+
     def add_bridge(self, network: BridgeNetwork) -> None:
         """Make a network's bridge, with its gateway addresses, and set it up; all or nothing.
 

@@ -34,7 +34,7 @@ from hostports.interfaces import HostSockets, RelayedBinding
 from hostports.model.firewall import FirewallChange
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.port import HeldSocket, SocketAddress
-from hostports.testing import FakeHostFacts, FakePortDriver, FakeRelay
+from hostports.testing import FakeFirewall, FakeHostFacts, FakePortDriver, FakeRelay
 from tests.conformance.reference import WILDCARD, Json
 from tests.conformance.reference_allocator import PROTOCOLS, Refused, unmapped
 
@@ -72,8 +72,9 @@ class Recorder:
         self.trace.append({"op": op, "error": "injected" if failed else None} | fields)
 
 
-class RecordingFirewall:
+class RecordingFirewall(FakeFirewall):
     def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
         self._recorder = recorder
 
     def apply(self, change: FirewallChange) -> None:

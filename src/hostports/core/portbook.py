@@ -50,6 +50,20 @@ class PortBook:
             raise
         return tuple(bindings)
 
+    def claim(self, binding: PortBinding) -> None:
+        """Take exactly the ports that a binding has. Raises `PortPublished` and takes none."""
+        if binding.routed:
+            return
+        exact = PortRange.single(binding.host_port)
+        self.host.allocate(binding.protocol, [binding.host_ip], exact, binding.endpoint)
+        if binding.child is not None:
+            exact = PortRange.single(binding.child.port)
+            try:
+                self.child.allocate(binding.protocol, [binding.child.ip], exact, binding.endpoint)
+            except PortPublished:
+                self.host.release(binding.protocol, binding.host_ip, binding.host_port)
+                raise
+
     def strike_out(self, bindings: Iterable[PortBinding]) -> None:
         """Give back the ports of bindings; a port that isn't taken stays as it is."""
         for binding in bindings:

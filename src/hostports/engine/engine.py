@@ -1,6 +1,7 @@
 """The engine as a program embeds it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from hostports.core.expand import PublishRequest
 from hostports.core.plan import Plan, plan
@@ -19,37 +20,54 @@ class Engine:
     """
 
     def __init__(self, edges: Edges) -> None:
-        self._resources = Resources(edges)
-        self._resources.circumstances()
+        self.resources = Resources(edges)
+        self.resources.circumstances()
 
     @property
     def book(self) -> PortBook:
         """Which ports are taken."""
-        return self._resources.book
+        return self.resources.book
 
     def plan(self, request: PublishRequest) -> Plan:
         """What publish would do now, without doing it."""
-        return plan(request, self._resources.circumstances(), self.book)
+        return plan(request, self.resources.circumstances(), self.book)
 
     def publish(self, request: PublishRequest) -> publish.Publication:
         """Publish all that is asked for, or raise and leave everything as it was."""
-        publication = publish.publish(self._resources, request)
-        self._resources.published.add(publication.bindings)
+        publication = publish.publish(self.resources, request)
+        self._add(publication.bindings)
         return publication
 
     def restore(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> restore.Restoration:
         """Publish again, with exact ports, what can be had of an endpoint's earlier bindings."""
-        restoration = restore.restore(self._resources, endpoint, bindings)
-        self._resources.published.add(restoration.bindings)
+        restoration = restore.restore(self.resources, endpoint, bindings)
+        self._add(restoration.bindings)
         return restoration
+
+    def adopt(self, created: Mapping[PortBinding, datetime]) -> None:
+        """Take over bindings that a relay went on serving while we were away, as they are.
+
+        Raises `PortPublished` if one of their ports is published by others.
+        """
+        for binding in created:
+            self.book.claim(binding)
+        self.resources.published.add(created)
 
     def unpublish(self, bindings: Iterable[PortBinding]) -> None:
         """Release bindings; those that aren't published (any more) have no effect.
 
         Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
         """
-        unpublish.unpublish(self._resources, self._resources.published.remove(bindings))
+        unpublish.unpublish(self.resources, self.resources.published.remove(bindings))
 
     def published(self, endpoint: str | None = None) -> list[PortBinding]:
         """The bindings of one endpoint, or of all, in the order of publication."""
-        return self._resources.published.list(endpoint)
+        return self.resources.published.list(endpoint)
+
+    def created(self) -> dict[PortBinding, datetime]:
+        """All published bindings, with the time of their publication."""
+        return self.resources.published.created()
+
+    def _add(self, bindings: Iterable[PortBinding]) -> None:
+        now = self.resources.edges.clock.now()
+        self.resources.published.add(dict.fromkeys(bindings, now))

@@ -22,10 +22,10 @@ class Publication:
 
 
 def publish(resources: Resources, request: PublishRequest) -> Publication:
-    """Reserve every group, open the firewall once, listen, and hand the sockets to the relay.
+    """Reserve every group, record it, open the firewall once, listen, and let the relay serve.
 
-    Raises what `Reservation.take` raises, `UnsupportedProtocol`, `FirewallFailed` or `RelayFailed`;
-    then all is as before, or notes on the error say what is not.
+    Raises what `Reservation.take` raises, `UnsupportedProtocol`, `StoreFailed`, `FirewallFailed`
+    or `RelayFailed`; then all is as before, or notes on the error say what is not.
     """
     around = resources.circumstances()
     expansion = expand(request, around)
@@ -36,6 +36,7 @@ def publish(resources: Resources, request: PublishRequest) -> Publication:
             undo.push(reservation.free)
             reservation.take()
             reservations.append(reservation)
+        _record(resources, reservations, undo)
         open_firewall(resources, reservations, undo)
         for reservation in reservations:
             _listen(resources, reservation, undo)
@@ -71,6 +72,13 @@ def hand_to_relay(edges: Edges, reservations: Sequence[Reservation], undo: UndoS
         reservation.hand_over()
 
 
+def _record(resources: Resources, reservations: Iterable[Reservation], undo: UndoStack) -> None:
+    """Write down all bindings before anything leads to them, so that a crash leaves no riddle."""
+    if bindings := resources.published.without(bindings_of(reservations)):
+        resources.record(added=bindings)
+        undo.push(partial(resources.record, removed=bindings))
+
+
 def _listen(resources: Resources, reservation: Reservation, undo: UndoStack) -> None:
     """Listen, on another port if somebody took this one between bind and listen."""
     while True:
@@ -78,8 +86,9 @@ def _listen(resources: Resources, reservation: Reservation, undo: UndoStack) -> 
             return reservation.listen()
         except HostPortInUse as refusal:
             # Rules first: none may lead to a port that is no longer ours.
-            resources.edges.firewall.apply(
-                FirewallChange(closed=resources.published.without(reservation.bindings))
-            )
+            bindings = resources.published.without(reservation.bindings)
+            resources.edges.firewall.apply(FirewallChange(closed=bindings))
+            resources.record(removed=bindings)
             reservation.move(refusal)
+            _record(resources, [reservation], undo)
             open_firewall(resources, [reservation], undo)

@@ -1,23 +1,49 @@
 """What the use cases work with: the edges, the port book, and what is published."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from hostports.core.expand import Circumstances
 from hostports.core.portbook import PortBook
 from hostports.engine.published import Published
-from hostports.interfaces import Firewall, HostFacts, HostSockets, PortDriver, Relay
+from hostports.interfaces import (
+    Clock,
+    Firewall,
+    HostFacts,
+    HostSockets,
+    Links,
+    PortDriver,
+    Relay,
+    StateStore,
+)
+from hostports.model.firewall import FirewallItem
 from hostports.model.host import PortDriverInfo
+
+
+class _WallClock:
+    """The host's clock, for an engine that was given no other."""
+
+    def now(self) -> datetime:
+        """In UTC."""
+        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """All that acts; no `relay` means hairpin NAT, no `port_driver` that we are not rootless."""
+    """All that acts; no `relay` means hairpin NAT, no `port_driver` that we are not rootless.
+
+    Without `links` there are no networks to make, and without a `store` nothing outlives us.
+    """
 
     facts: HostFacts
     sockets: HostSockets
     firewall: Firewall
     relay: Relay | None = None
     port_driver: PortDriver | None = None
+    links: Links | None = None
+    store: StateStore | None = None
+    clock: Clock = field(default_factory=_WallClock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +62,10 @@ class Resources:
             relay=self.edges.relay is not None,
             driver=driver.info() if driver else PortDriverInfo(),
         )
+
+    def record(
+        self, added: Sequence[FirewallItem] = (), removed: Sequence[FirewallItem] = ()
+    ) -> None:
+        """Write down what is wanted from now on, where there is a store."""
+        if self.edges.store is not None:
+            self.edges.store.record(added, removed, at=self.edges.clock.now())

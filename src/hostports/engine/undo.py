@@ -1,8 +1,24 @@
-"""The steps that take back what was done so far."""
+"""Steps that are taken whatever the others gave: of a release, and of taking back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
+
+from hostports.errors import ReleaseFailed
+
+
+def take_all(steps: Iterable[Callable[[], object]]) -> None:
+    """Take every step; raises `ReleaseFailed` with all that went wrong."""
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except ReleaseFailed as error:
+            failures.extend(error.errors)
+        except Exception as error:  # the remaining steps must be taken
+            failures.append(error)
+    if failures:
+        raise ReleaseFailed(failures)
 
 
 class UndoStack:

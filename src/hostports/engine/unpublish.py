@@ -1,10 +1,10 @@
-"""Take bindings back: rules first, then relay, RootlessKit, sockets and ports."""
+"""Take bindings back: record and rules first, then relay, RootlessKit, sockets and ports."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from hostports.engine.resources import Resources
-from hostports.errors import ReleaseFailed
+from hostports.engine.undo import take_all
 from hostports.model.firewall import FirewallChange
 from hostports.model.port import PortBinding
 
@@ -15,22 +15,14 @@ def unpublish(resources: Resources, bindings: Sequence[PortBinding]) -> None:
     The rules go before the relay, so that no port is free for others while a rule leads it away.
     Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
     """
-    failures: list[Exception] = []
-    for step in _steps(resources, bindings):
-        try:
-            step()
-        except ReleaseFailed as error:
-            failures.extend(error.errors)
-        except Exception as error:  # the remaining steps must be taken
-            failures.append(error)
-    if failures:
-        raise ReleaseFailed(failures)
+    take_all(_steps(resources, bindings))
 
 
 def _steps(resources: Resources, bindings: Sequence[PortBinding]) -> Iterator[Callable[[], None]]:
     edges = resources.edges
     bound = [binding for binding in bindings if not binding.routed]
     if bindings:
+        yield partial(resources.record, removed=bindings)
         change = FirewallChange(closed=tuple(bindings))
         yield partial(edges.firewall.apply, change)
     if edges.relay is not None and bound:

@@ -1,0 +1,1 @@
+"""The HTTP API: routes, wire schema, and which status an error has."""

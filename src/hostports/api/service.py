@@ -1,0 +1,81 @@
+"""What the API serves, as a small interface: the daemon is the real one, tests have a fake."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol as Interface
+
+from hostports.core.networks import EndpointRequest, NetworkRequest
+from hostports.core.plan import Plan
+from hostports.engine.registry import PortsRequest, Published
+from hostports.model.event import Event, Finding
+from hostports.model.network import BridgeNetwork, Endpoint
+from hostports.model.port import PortBinding, PortSpec
+from hostports.model.published import PublishedPort
+
+
+class Service(Interface):
+    """A host's networks, endpoints and published ports. All raise `HostportsError`."""
+
+    async def networks(self) -> Sequence[BridgeNetwork]:
+        """All networks."""
+        ...
+
+    async def network(self, name: str) -> BridgeNetwork:
+        """A network by its name."""
+        ...
+
+    async def create_network(self, request: NetworkRequest) -> BridgeNetwork:
+        """Create a network."""
+        ...
+
+    async def remove_network(self, name: str, *, force: bool) -> None:
+        """Remove a network; with `force` also its endpoints."""
+        ...
+
+    async def endpoints(self, network: str | None = None) -> Sequence[Endpoint]:
+        """All endpoints, or those of a network."""
+        ...
+
+    async def endpoint(self, name: str) -> Endpoint:
+        """An endpoint by its name."""
+        ...
+
+    async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
+        """Add an endpoint."""
+        ...
+
+    async def remove_endpoint(self, name: str) -> None:
+        """Unpublish an endpoint's ports and remove it."""
+        ...
+
+    async def publish(self, request: PortsRequest) -> Published:
+        """Publish ports, all or none."""
+        ...
+
+    async def plan(self, request: PortsRequest) -> Plan:
+        """What `publish` would do."""
+        ...
+
+    async def unpublish(
+        self, endpoint: str, specs: Sequence[PortSpec] | None, *, kill: bool
+    ) -> Sequence[PortBinding]:
+        """Take ports back: what specs mean, or everything (None); what that was.
+
+        With `kill` established TCP connections end, too.
+        """
+        ...
+
+    async def ports(self, endpoint: str | None = None) -> Sequence[PublishedPort]:
+        """What is published, of all endpoints or one, with what has passed."""
+        ...
+
+    async def reload(self) -> None:
+        """Make the firewall anew."""
+        ...
+
+    async def doctor(self) -> Sequence[Finding]:
+        """What on this host keeps published ports from being reached, and the mend."""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from now on, until whoever watches has enough."""
+        ...

@@ -1,0 +1,46 @@
+"""How published ports are shown: by which ways they are reached, and what has passed in all."""
+
+from datetime import datetime
+
+from hostports.model.address import family
+from hostports.model.firewall import Traffic
+from hostports.model.network import BridgeNetwork
+from hostports.model.port import PortBinding, PublishMode
+from hostports.model.published import Path, PublishedPort
+from hostports.model.relay import RelayCounters
+
+_NOTHING = Traffic()
+_NOBODY = RelayCounters()
+
+
+def shown(
+    binding: PortBinding, network: BridgeNetwork, created: datetime, *, relay: bool
+) -> PublishedPort:
+    """A binding as it is shown when it is new."""
+    of = family(binding.host_ip)
+    return PublishedPort(binding, network.gateway_mode(of), _path(binding, relay=relay), created)
+
+
+def with_traffic(
+    port: PublishedPort, traffic: Traffic | None, relayed: RelayCounters | None
+) -> PublishedPort:
+    """The same with what has passed by DNAT and by the relay."""
+    direct, through = traffic or _NOTHING, relayed or _NOBODY
+    return PublishedPort(
+        port.binding,
+        port.gateway_mode,
+        port.path,
+        port.created,
+        packets=direct.packets,
+        bytes=direct.bytes + through.bytes_to_container + through.bytes_to_client,
+        connections=direct.connections + through.opened,
+    )
+
+
+def _path(binding: PortBinding, *, relay: bool) -> Path:
+    if binding.routed:
+        return Path.ROUTED
+    one_family = binding.socket.ip.version == binding.container_ip.version
+    if binding.mode is PublishMode.RELAY or not one_family:
+        return Path.RELAY
+    return Path.NAT_AND_RELAY if relay else Path.NAT

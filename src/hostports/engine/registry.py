@@ -1,0 +1,219 @@
+"""A host's networks, endpoints and published ports by their names: what a daemon serves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from hostports.core.expand import PublishRequest
+from hostports.core.networks import (
+    EndpointRequest,
+    NetworkRequest,
+    decide_endpoint,
+    decide_network,
+)
+from hostports.core.plan import Plan
+from hostports.core.selection import selected
+from hostports.core.showing import shown, with_traffic
+from hostports.engine.engine import Engine
+from hostports.engine.undo import UndoStack, take_all
+from hostports.errors import InUse, NotFound
+from hostports.model.address import ANY_IPV4, IPAddress, IPNetwork
+from hostports.model.firewall import FirewallChange, FirewallItem
+from hostports.model.network import BridgeNetwork, Endpoint
+from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
+from hostports.model.published import PublishedPort
+
+
+@dataclass(frozen=True, slots=True)
+class PortsRequest:
+    """Ports to publish of an endpoint that goes by its name; see `PublishRequest`."""
+
+    endpoint: str
+    specs: Sequence[PortSpec]
+    mode: PublishMode = PublishMode.NAT
+    allow_from: tuple[IPNetwork, ...] = ()
+    proxy_protocol: ProxyProtocol | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of a request, in order of allocation, and what its sender should know."""
+
+    ports: tuple[PublishedPort, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Registry:
+    """Creates and removes what goes by a name, each call all or nothing.
+
+    One call at a time changes something; those that only look may come from any thread meanwhile.
+    `default_host_ip` stands for the host address that a spec leaves out.
+    """
+
+    def __init__(self, engine: Engine, default_host_ip: IPAddress = ANY_IPV4) -> None:
+        self.engine = engine
+        self._edges = engine.resources.edges
+        if self._edges.links is None:
+            raise ValueError("networks need links")
+        self._links = self._edges.links
+        self._record = engine.resources.record
+        self._default_host_ip = default_host_ip
+        self._networks: dict[str, BridgeNetwork] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def networks(self) -> list[BridgeNetwork]:
+        """All networks, the oldest first."""
+        return list(self._networks.values())
+
+    def network(self, name: str) -> BridgeNetwork:
+        """A network by its name. Raises `NotFound`."""
+        try:
+            return self._networks[name]
+        except KeyError:
+            raise NotFound(f"there is no network {name!r}", "see `hostports network ls`") from None
+
+    def endpoints(self, network: str | None = None) -> list[Endpoint]:
+        """All endpoints, or those of one network, the oldest first. Raises `NotFound`."""
+        if network is None:
+            return list(self._endpoints.values())
+        wanted = self.network(network)
+        return [each for each in list(self._endpoints.values()) if each.network == wanted]
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint by its name. Raises `NotFound`."""
+        try:
+            return self._endpoints[name]
+        except KeyError:
+            raise NotFound(
+                f"there is no endpoint {name!r}", "see `hostports endpoint ls`"
+            ) from None
+
+    def create_network(self, request: NetworkRequest) -> BridgeNetwork:
+        """Record a network, protect it, and make its bridge.
+
+        Raises `NameTaken`, `UnusableValue`, `NoAddressFree`, or what the edges raise.
+        """
+        network = decide_network(request, self.networks(), self._links.read())
+        with UndoStack() as undo:
+            self._admit(network, undo)
+            self._links.add_bridge(network)
+        self._networks[network.name] = network
+        return network
+
+    def remove_network(self, name: str, *, force: bool = False) -> None:
+        """Remove a network, with `force` also its endpoints.
+
+        Raises `NotFound`, `InUse`, or `ReleaseFailed` with all that went wrong; then the network is
+        gone nevertheless.
+        """
+        network = self.network(name)
+        endpoints = self.endpoints(name)
+        if endpoints and not force:
+            names = ", ".join(repr(each.name) for each in endpoints)
+            raise InUse(
+                f"network {name!r} still has endpoints: {names}", "remove them, or use --force"
+            )
+        take_all(
+            [
+                *(partial(self.remove_endpoint, each.name) for each in endpoints),
+                partial(self._networks.pop, name),
+                partial(self._record, removed=[network]),
+                partial(self._links.remove_bridge, network),
+                partial(self._edges.firewall.apply, FirewallChange(closed=(network,))),
+            ]
+        )
+
+    def add_endpoint(self, request: EndpointRequest) -> Endpoint:
+        """Record an endpoint, protect its addresses, and wire its namespace up, if it has one.
+
+        Raises `NotFound`, `NameTaken`, `UnusableValue`, `NoAddressFree`, or what the edges raise.
+        """
+        if request.namespace:
+            path = self._links.namespace(request.namespace)
+            request = replace(request, namespace=path)
+        network = self.network(request.network)
+        endpoint = decide_endpoint(request, network, self.endpoints())
+        with UndoStack() as undo:
+            self._admit(endpoint, undo)
+            self._links.attach(endpoint)
+        self._endpoints[endpoint.name] = endpoint
+        return endpoint
+
+    def remove_endpoint(self, name: str) -> None:
+        """Unpublish an endpoint's ports, and take its cable away.
+
+        Raises `NotFound`, or `ReleaseFailed` with all that went wrong; then the endpoint is gone
+        nevertheless.
+        """
+        endpoint = self.endpoint(name)
+        take_all(
+            [
+                partial(self.engine.unpublish, self.engine.published(name)),
+                partial(self._endpoints.pop, name),
+                partial(self._record, removed=[endpoint]),
+                partial(self._links.detach, endpoint),
+                partial(self._edges.firewall.apply, FirewallChange(closed=(endpoint,))),
+            ]
+        )
+
+    def publish(self, request: PortsRequest) -> Published:
+        """Publish ports of an endpoint. Raises `NotFound`, or what `Engine.publish` raises."""
+        publication = self.engine.publish(self._asked(request))
+        created = self.engine.created()
+        ports = tuple(self._shown(each, created[each]) for each in publication.bindings)
+        return Published(ports, publication.warnings)
+
+    def plan(self, request: PortsRequest) -> Plan:
+        """What `publish` would do. Raises `NotFound`, or what `Engine.plan` raises."""
+        return self.engine.plan(self._asked(request))
+
+    def unpublish(
+        self, endpoint: str, specs: Sequence[PortSpec] | None = None
+    ) -> list[PortBinding]:
+        """Take back what specs mean, or everything, of an endpoint; returns what that was.
+
+        Raises `NotFound`; or `ReleaseFailed`, when the ports are given back nevertheless.
+        """
+        bindings = self.engine.published(self.endpoint(endpoint).name)
+        chosen = bindings if specs is None else selected(specs, bindings)
+        self.engine.unpublish(chosen)
+        return chosen
+
+    def ports(self, endpoint: str | None = None) -> list[PublishedPort]:
+        """What is published, of all endpoints or one, with what has passed. Raises `NotFound`."""
+        name = endpoint and self.endpoint(endpoint).name
+        traffic = self._edges.firewall.traffic()
+        relay = self._edges.relay
+        relayed = {each.binding: each.counters for each in relay.held()} if relay else {}
+        return [
+            with_traffic(self._shown(each, at), traffic.get(each.socket), relayed.get(each))
+            for each, at in self.engine.created().items()
+            if name in (None, each.endpoint)
+        ]
+
+    def reload(self) -> None:
+        """Make the firewall anew, whatever others did to it. Raises `FirewallFailed`."""
+        self._edges.firewall.rebuild()
+
+    def _asked(self, request: PortsRequest) -> PublishRequest:
+        return PublishRequest(
+            self.endpoint(request.endpoint),
+            request.specs,
+            default_host_ip=self._default_host_ip,
+            mode=request.mode,
+            allow_from=request.allow_from,
+            proxy_protocol=request.proxy_protocol,
+        )
+
+    def _shown(self, binding: PortBinding, created: datetime) -> PublishedPort:
+        network = self._networks[binding.network]
+        return shown(binding, network, created, relay=self._edges.relay is not None)
+
+    def _admit(self, item: FirewallItem, undo: UndoStack) -> None:
+        """Record a network or endpoint and protect it, before it is there."""
+        self._record(added=[item])
+        undo.push(partial(self._record, removed=[item]))
+        change = FirewallChange(opened=(item,))
+        self._edges.firewall.apply(change)
+        undo.push(partial(self._edges.firewall.apply, change.reversed()))
