@@ -159,8 +159,16 @@ class LinkFailed(HostportsError):
     """The kernel refused a bridge, a cable, an address or a route."""
 
 
+class ConntrackFailed(HostportsError):
+    """The kernel refused to forget connection tracking entries."""
+
+
 class StoreFailed(HostportsError):
     """The record of what is wanted can't be read or written."""
+
+
+class ServingFailed(HostportsError):
+    """The API can't be served at its socket."""
 
 
 class RelayFailed(HostportsError):

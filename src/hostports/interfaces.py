@@ -4,11 +4,12 @@ Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) 
 fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol as Interface
 
+from hostports.model.condition import Condition
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.links import HostLinks
@@ -71,6 +72,10 @@ class Firewall(Interface):
         What is open already is not opened twice, and closing what is not open has no effect. What
         bindings share (one container port behind two host ports) stays until the last one closes.
         """
+        ...
+
+    def planned(self, change: FirewallChange) -> list[str]:
+        """What `apply` would have done, in the words of whoever does it."""
         ...
 
     def rebuild(self) -> None:
@@ -147,6 +152,17 @@ class PortDriver(Interface):
         ...
 
 
+class Conntrack(Interface):
+    """The kernel's memory of flows, which outlives the rules that it was made by."""
+
+    def forget(self, sockets: Collection[SocketAddress]) -> int:
+        """Forget the flows to host sockets, a wildcard meaning every address of the host.
+
+        Returns how many there were. Raises `ConntrackFailed` or `NotPermitted`.
+        """
+        ...
+
+
 class Links(Interface):
     """The host's bridges, and the virtual cables to endpoints.
 
@@ -214,6 +230,14 @@ class StateStore(Interface):
         Removals come first. What is there already stays as it is; what isn't there has no effect.
         A network takes its endpoints with it, an endpoint its bindings.
         """
+        ...
+
+
+class Inspection(Interface):
+    """What on the host may keep published ports from being reached."""
+
+    def read(self) -> Condition:
+        """The host as it is now. Raises `FirewallFailed` if nobody tells."""
         ...
 
 

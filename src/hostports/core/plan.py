@@ -12,11 +12,12 @@ class Plan:
     """The bindings that a request would give, in order, and what its sender should know.
 
     Ports are those that the allocator would propose first; a port that another process holds shows
-    only when it is bound.
+    only when it is bound. `rules` are the firewall's, in its own words.
     """
 
     bindings: tuple[PortBinding, ...]
     warnings: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
     @property
     def sockets(self) -> tuple[SocketAddress, ...]:

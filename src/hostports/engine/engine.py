@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from hostports.core.expand import PublishRequest
 from hostports.core.plan import Plan, plan
@@ -38,10 +39,18 @@ class Engine:
         self._add(publication.bindings)
         return publication
 
-    def restore(self, endpoint: Endpoint, bindings: Sequence[PortBinding]) -> restore.Restoration:
-        """Publish again, with exact ports, what can be had of an endpoint's earlier bindings."""
+    def restore(
+        self,
+        endpoint: Endpoint,
+        bindings: Sequence[PortBinding],
+        created: Mapping[PortBinding, datetime] = MappingProxyType({}),
+    ) -> restore.Restoration:
+        """Publish again, with exact ports, what can be had of an endpoint's earlier bindings.
+
+        `created` are the times of their first publication, where these are known.
+        """
         restoration = restore.restore(self.resources, endpoint, bindings)
-        self._add(restoration.bindings)
+        self._add(restoration.bindings, created)
         return restoration
 
     def adopt(self, created: Mapping[PortBinding, datetime]) -> None:
@@ -53,12 +62,18 @@ class Engine:
             self.book.claim(binding)
         self.resources.published.add(created)
 
-    def unpublish(self, bindings: Iterable[PortBinding]) -> None:
+    def unpublish(self, bindings: Iterable[PortBinding], *, kill: bool = False) -> None:
         """Release bindings; those that aren't published (any more) have no effect.
 
-        Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
+        Established TCP connections by DNAT end with `kill` only. Raises `ReleaseFailed` with all
+        that went wrong; the ports are given back even then.
         """
-        unpublish.unpublish(self.resources, self.resources.published.remove(bindings))
+        there = self.resources.published.remove(bindings)
+        unpublish.unpublish(self.resources, there, kill=kill)
+
+    def abandon(self, bindings: Iterable[PortBinding]) -> None:
+        """Forget bindings whose sockets died with the relay; the firewall and the record stay."""
+        self.book.strike_out(self.resources.published.remove(bindings))
 
     def published(self, endpoint: str | None = None) -> list[PortBinding]:
         """The bindings of one endpoint, or of all, in the order of publication."""
@@ -68,6 +83,10 @@ class Engine:
         """All published bindings, with the time of their publication."""
         return self.resources.published.created()
 
-    def _add(self, bindings: Iterable[PortBinding]) -> None:
+    def _add(
+        self,
+        bindings: Iterable[PortBinding],
+        created: Mapping[PortBinding, datetime] = MappingProxyType({}),
+    ) -> None:
         now = self.resources.edges.clock.now()
-        self.resources.published.add(dict.fromkeys(bindings, now))
+        self.resources.published.add({each: created.get(each, now) for each in bindings})

@@ -41,6 +41,7 @@ def publish(resources: Resources, request: PublishRequest) -> Publication:
         for reservation in reservations:
             _listen(resources, reservation, undo)
         hand_to_relay(resources.edges, reservations, undo)
+        resources.forget_flows(bindings_of(reservations))
     return Publication(bindings_of(reservations), expansion.warnings)
 
 

@@ -23,6 +23,7 @@ from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
 from hostports.model.published import PublishedPort
+from hostports.model.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,19 @@ class Registry:
 
     def __init__(self, engine: Engine, default_host_ip: IPAddress = ANY_IPV4) -> None:
         self.engine = engine
-        self._edges = engine.resources.edges
-        if self._edges.links is None:
+        self.edges = engine.resources.edges
+        if self.edges.links is None:
             raise ValueError("networks need links")
-        self._links = self._edges.links
+        self.links = self.edges.links
         self._record = engine.resources.record
-        self._default_host_ip = default_host_ip
+        self.default_host_ip = default_host_ip
         self._networks: dict[str, BridgeNetwork] = {}
         self._endpoints: dict[str, Endpoint] = {}
+
+    def know(self, state: State) -> None:
+        """Begin with networks and endpoints that are recorded."""
+        self._networks.update(state.networks)
+        self._endpoints.update(state.endpoints)
 
     def networks(self) -> list[BridgeNetwork]:
         """All networks, the oldest first."""
@@ -94,10 +100,10 @@ class Registry:
 
         Raises `NameTaken`, `UnusableValue`, `NoAddressFree`, or what the edges raise.
         """
-        network = decide_network(request, self.networks(), self._links.read())
+        network = decide_network(request, self.networks(), self.links.read())
         with UndoStack() as undo:
             self._admit(network, undo)
-            self._links.add_bridge(network)
+            self.links.add_bridge(network)
         self._networks[network.name] = network
         return network
 
@@ -119,8 +125,8 @@ class Registry:
                 *(partial(self.remove_endpoint, each.name) for each in endpoints),
                 partial(self._networks.pop, name),
                 partial(self._record, removed=[network]),
-                partial(self._links.remove_bridge, network),
-                partial(self._edges.firewall.apply, FirewallChange(closed=(network,))),
+                partial(self.links.remove_bridge, network),
+                partial(self.edges.firewall.apply, FirewallChange(closed=(network,))),
             ]
         )
 
@@ -130,13 +136,13 @@ class Registry:
         Raises `NotFound`, `NameTaken`, `UnusableValue`, `NoAddressFree`, or what the edges raise.
         """
         if request.namespace:
-            path = self._links.namespace(request.namespace)
+            path = self.links.namespace(request.namespace)
             request = replace(request, namespace=path)
         network = self.network(request.network)
         endpoint = decide_endpoint(request, network, self.endpoints())
         with UndoStack() as undo:
             self._admit(endpoint, undo)
-            self._links.attach(endpoint)
+            self.links.attach(endpoint)
         self._endpoints[endpoint.name] = endpoint
         return endpoint
 
@@ -152,8 +158,8 @@ class Registry:
                 partial(self.engine.unpublish, self.engine.published(name)),
                 partial(self._endpoints.pop, name),
                 partial(self._record, removed=[endpoint]),
-                partial(self._links.detach, endpoint),
-                partial(self._edges.firewall.apply, FirewallChange(closed=(endpoint,))),
+                partial(self.links.detach, endpoint),
+                partial(self.edges.firewall.apply, FirewallChange(closed=(endpoint,))),
             ]
         )
 
@@ -166,25 +172,28 @@ class Registry:
 
     def plan(self, request: PortsRequest) -> Plan:
         """What `publish` would do. Raises `NotFound`, or what `Engine.plan` raises."""
-        return self.engine.plan(self._asked(request))
+        plan = self.engine.plan(self._asked(request))
+        rules = self.edges.firewall.planned(FirewallChange(opened=plan.bindings))
+        return replace(plan, rules=tuple(rules))
 
     def unpublish(
-        self, endpoint: str, specs: Sequence[PortSpec] | None = None
+        self, endpoint: str, specs: Sequence[PortSpec] | None = None, *, kill: bool = False
     ) -> list[PortBinding]:
         """Take back what specs mean, or everything, of an endpoint; returns what that was.
 
-        Raises `NotFound`; or `ReleaseFailed`, when the ports are given back nevertheless.
+        Established TCP connections by DNAT end with `kill` only. Raises `NotFound`; or
+        `ReleaseFailed`, when the ports are given back nevertheless.
         """
         bindings = self.engine.published(self.endpoint(endpoint).name)
         chosen = bindings if specs is None else selected(specs, bindings)
-        self.engine.unpublish(chosen)
+        self.engine.unpublish(chosen, kill=kill)
         return chosen
 
     def ports(self, endpoint: str | None = None) -> list[PublishedPort]:
         """What is published, of all endpoints or one, with what has passed. Raises `NotFound`."""
         name = endpoint and self.endpoint(endpoint).name
-        traffic = self._edges.firewall.traffic()
-        relay = self._edges.relay
+        traffic = self.edges.firewall.traffic()
+        relay = self.edges.relay
         relayed = {each.binding: each.counters for each in relay.held()} if relay else {}
         return [
             with_traffic(self._shown(each, at), traffic.get(each.socket), relayed.get(each))
@@ -194,13 +203,13 @@ class Registry:
 
     def reload(self) -> None:
         """Make the firewall anew, whatever others did to it. Raises `FirewallFailed`."""
-        self._edges.firewall.rebuild()
+        self.edges.firewall.rebuild()
 
     def _asked(self, request: PortsRequest) -> PublishRequest:
         return PublishRequest(
             self.endpoint(request.endpoint),
             request.specs,
-            default_host_ip=self._default_host_ip,
+            default_host_ip=self.default_host_ip,
             mode=request.mode,
             allow_from=request.allow_from,
             proxy_protocol=request.proxy_protocol,
@@ -208,12 +217,12 @@ class Registry:
 
     def _shown(self, binding: PortBinding, created: datetime) -> PublishedPort:
         network = self._networks[binding.network]
-        return shown(binding, network, created, relay=self._edges.relay is not None)
+        return shown(binding, network, created, relay=self.edges.relay is not None)
 
     def _admit(self, item: FirewallItem, undo: UndoStack) -> None:
         """Record a network or endpoint and protect it, before it is there."""
         self._record(added=[item])
         undo.push(partial(self._record, removed=[item]))
         change = FirewallChange(opened=(item,))
-        self._edges.firewall.apply(change)
-        undo.push(partial(self._edges.firewall.apply, change.reversed()))
+        self.edges.firewall.apply(change)
+        undo.push(partial(self.edges.firewall.apply, change.reversed()))

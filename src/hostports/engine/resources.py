@@ -1,6 +1,6 @@
 """What the use cases work with: the edges, the port book, and what is published."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -9,6 +9,7 @@ from hostports.core.portbook import PortBook
 from hostports.engine.published import Published
 from hostports.interfaces import (
     Clock,
+    Conntrack,
     Firewall,
     HostFacts,
     HostSockets,
@@ -19,6 +20,7 @@ from hostports.interfaces import (
 )
 from hostports.model.firewall import FirewallItem
 from hostports.model.host import PortDriverInfo
+from hostports.model.port import PortBinding, Protocol
 
 
 class _WallClock:
@@ -41,6 +43,7 @@ class Edges:
     firewall: Firewall
     relay: Relay | None = None
     port_driver: PortDriver | None = None
+    conntrack: Conntrack | None = None
     links: Links | None = None
     store: StateStore | None = None
     clock: Clock = field(default_factory=_WallClock)
@@ -69,3 +72,17 @@ class Resources:
         """Write down what is wanted from now on, where there is a store."""
         if self.edges.store is not None:
             self.edges.store.record(added, removed, at=self.edges.clock.now())
+
+    def forget_flows(self, bindings: Iterable[PortBinding], *, tcp: bool = False) -> None:
+        """Let flows meet the rules as they are now: those of UDP always, of TCP if wanted.
+
+        A UDP client that goes on sending would else never see a change.
+        """
+        if self.edges.conntrack is not None:
+            self.edges.conntrack.forget(
+                [
+                    each.socket
+                    for each in bindings
+                    if not each.routed and (tcp or each.protocol is Protocol.UDP)
+                ]
+            )

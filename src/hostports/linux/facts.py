@@ -9,13 +9,20 @@ from hostports.model.port import PortRange, Protocol
 
 
 class LinuxHostFacts:
-    """`HostFacts` of the network namespace that the calling thread is in."""
+    """`HostFacts` of the network namespace that the calling thread is in.
+
+    `dynamic` are the ports that somebody chose instead of the kernel's dynamic range.
+    """
+
+    def __init__(self, dynamic: PortRange | None = None) -> None:
+        self._dynamic = dynamic
 
     def read(self) -> Host:
         """The host as it is now."""
         return Host(
             listens_on_ipv6=_binds_ipv6_loopback(),
-            dynamic_ports=dynamic_ports(sysctl.read("net.ipv4.ip_local_port_range")),
+            dynamic_ports=self._dynamic
+            or dynamic_ports(sysctl.read("net.ipv4.ip_local_port_range")),
             reserved_ports=reserved_ports(sysctl.read("net.ipv4.ip_local_reserved_ports")),
             protocols=_protocols(),
         )

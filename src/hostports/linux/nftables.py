@@ -6,7 +6,7 @@ holds sockets has more; so nft runs as a process of its own.
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -20,7 +20,7 @@ from hostports.core.rules.state import RulesState
 from hostports.errors import FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
 from hostports.model.address import Family
-from hostports.model.firewall import FirewallChange, Traffic
+from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.port import SocketAddress
 
 #: Ubuntu 22.04's; older ones don't know all that the rules say.
@@ -33,12 +33,18 @@ class NftablesFirewall:
     """`Firewall` on nftables, in the network namespace of the process.
 
     Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
-    what is ours is forwarded; `guard` False leaves that to others. Raises `FirewallFailed` if nft
-    is missing or too old.
+    what is ours is forwarded; `guard` False leaves that to others. What is `wanted` is open from
+    the first moment on, so that a restart closes nothing. Raises `FirewallFailed` if nft is missing
+    or too old.
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, guard: bool = True, nft: str = "nft"
+        self,
+        settings: Settings | None = None,
+        wanted: Sequence[FirewallItem] = (),
+        *,
+        guard: bool = True,
+        nft: str = "nft",
     ) -> None:
         self._nft = nft
         self._lock = Lock()
@@ -46,6 +52,7 @@ class NftablesFirewall:
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
         families = guarded_families(self._listed()) | _not_forwarding() if guard else frozenset()
         self._state = RulesState(replace(settings or Settings(), guard=families))
+        self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
         self.rebuild()
 
     def apply(self, change: FirewallChange) -> None:
@@ -61,9 +68,23 @@ class NftablesFirewall:
                     raise
             self._state.commit(delta)
 
+    def planned(self, change: FirewallChange) -> list[str]:
+        """The commands to nft by which `apply` would make a change."""
+        with self._lock:
+            return change_script(self._state.planned(change)).splitlines()
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Make the whole table anew by other settings; the guard stays as it is."""
+        with self._lock:
+            items = self._state.items()
+            self._state = RulesState(replace(settings, guard=self._state.settings.guard))
+            self._state.commit(self._state.planned(FirewallChange(opened=tuple(items))))
+        self.rebuild()
+
     def rebuild(self) -> None:
         """Make the whole table anew, in one transaction, whatever became of it."""
         with self._lock:
+            sysctl.write(needed(networks_of(self._state.items())))
             present = present_objects(self._listed())
             self.run(whole_script(self._state.settings, self._state.whole(), present))
 

@@ -10,8 +10,9 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final, NamedTuple, TypeAlias
 
 from hostports.errors import (
@@ -94,11 +95,21 @@ class LinuxHostSockets:
     def __init__(self, make_socket: MakeSocket = socket.socket) -> None:
         self._make_socket = make_socket
         self._held: dict[SocketAddress, socket.socket] = {}
+        self._inherited: dict[SocketAddress, socket.socket] = {}
+
+    def inherit(self, sockets: Iterable[socket.socket]) -> None:
+        """Keep sockets that were somebody else's, until they are reserved or `disinherit`."""
+        self._inherited |= {_address_of(each): each for each in sockets}
+
+    def disinherit(self) -> None:
+        """Close the inherited sockets that nobody has reserved."""
+        while self._inherited:
+            self._inherited.popitem()[1].close()
 
     def reserve(self, address: SocketAddress) -> None:
-        """Bind a socket that drops whatever arrives."""
+        """Bind a socket that drops whatever arrives; or take an inherited one, as it is."""
         try:
-            self._held[address] = self._bound(address)
+            self._held[address] = self._inherited.pop(address, None) or self._bound(address)
         except OSError as error:
             raise _translated(error, address) from error
 
@@ -145,6 +156,13 @@ class LinuxHostSockets:
             made.close()
             raise
         return made
+
+
+def _address_of(bound: socket.socket) -> SocketAddress:
+    ip, port = bound.getsockname()[:2]
+    kind = bound.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+    (protocol,) = (each for each in Protocol if each.number == kind)
+    return SocketAddress(protocol, ip_address(ip), port)
 
 
 def _options(protocol: Protocol, of: Family) -> tuple[_Option, ...]:

@@ -1,19 +1,18 @@
 """Starting a relay process that outlives whoever starts it."""
 
-import os
-import socket
+import errno
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from hostports.errors import RelayFailed
 from hostports.model.relay import RelaySettings
+from hostports.unix import listening_at
 
 #: Only its owner may connect.
-_UMASK: Final = 0o177
+_MODE: Final = 0o600
 
 
 def start_relay(
@@ -28,38 +27,14 @@ def start_relay(
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(settings).items()]
     command = [sys.executable, "-m", "hostports.relay", *flags]
     try:
-        with _listening(path) as control:
+        with listening_at(path, _MODE) as control:
             # A session of its own: what stops the daemon, as Ctrl-C does, doesn't stop the relay.
             return subprocess.Popen(  # noqa: S603 - our own program
                 command, stdin=control.fileno(), stdout=2, start_new_session=True
             )
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise RelayFailed(
+                f"a relay serves at {path} already", "retire or stop that one"
+            ) from error
         raise RelayFailed(f"no relay can be started at {path}: {error}") from error
-
-
-def _listening(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX)
-    try:
-        _refuse_if_served(path)
-        before = os.umask(_UMASK)
-        try:
-            made.bind(str(path))
-        finally:
-            os.umask(before)
-        made.listen()
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def _refuse_if_served(path: Path) -> None:
-    """Take away a socket that nobody listens on any more, as a relay that was killed leaves it."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            with suppress(FileNotFoundError):
-                path.unlink()
-        else:
-            raise RelayFailed(f"a relay serves at {path} already", "retire or stop that one")

@@ -45,6 +45,10 @@ class FakeFirewall:
             self._open.pop(item, None)
         self._open.update(dict.fromkeys(change.opened))
 
+    def planned(self, change: FirewallChange) -> list[str]:
+        """An item a line."""
+        return [f"close {each}" for each in change.closed] + [f"open {each}" for each in change.opened]
+
     def rebuild(self) -> None:
         """Nobody else touches the set."""
 

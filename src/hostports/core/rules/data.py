@@ -41,10 +41,14 @@ class Element(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What one network, endpoint or binding adds to the ruleset."""
+    """What one network, endpoint or binding adds to the ruleset.
+
+    `own` are elements that nothing else can have, as they name a host port that is this binding's.
+    """
 
     elements: tuple[Element, ...] = ()
     chains: tuple[Chain, ...] = ()
+    own: tuple[Element, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,18 +68,17 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     number, protocol = binding.container_ip.version, binding.protocol.value
     port = binding.container_port
     translated = socket.ip.version == number and binding.mode is PublishMode.NAT
-    elements: list[Element] = []
-    if translated:
-        elements.append(Element(f"open{number}", f"{container_ip} . {protocol} . {port}"))
+    opened = Element(f"open{number}", f"{container_ip} . {protocol} . {port}")
+    own: list[Element] = []
     if not binding.routed:
         suffix, key = _host_side(socket)
-        elements += _source_checks(binding, socket.ip, suffix, key)
+        own += _source_checks(binding, socket.ip, suffix, key)
         if translated:
-            elements.append(Element(f"dnat{suffix}", key, f"{container_ip} . {port}"))
-            elements.append(Element(f"traffic{suffix}", key))
+            own.append(Element(f"dnat{suffix}", key, f"{container_ip} . {port}"))
+            own.append(Element(f"traffic{suffix}", key))
             if settings.relay:
-                elements.append(Element(f"own{suffix}", f'"{network.bridge}" . {key}'))
-    return Fragment(tuple(elements))
+                own.append(Element(f"own{suffix}", f'"{network.bridge}" . {key}'))
+    return Fragment((opened,) if translated else (), own=tuple(own))
 
 
 def _source_checks(

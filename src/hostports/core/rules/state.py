@@ -33,11 +33,16 @@ class Delta:
 
 
 class RulesState:
-    """What is open, and how many of it need each element and chain: the last one takes it along."""
+    """What is open, and how many of it need each element and chain: the last one takes it along.
+
+    What an item adds is worked out anew when it is closed: to remember it for 60,000 bindings
+    would take more memory than all the rest.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._open: dict[FirewallItem, Fragment] = {}
+        # With the network that a binding was opened in, which may be gone before it.
+        self._open: dict[FirewallItem, BridgeNetwork | None] = {}
         self._networks: dict[str, BridgeNetwork] = {}
         self._users: Counter[Element] = Counter()
         self._chain_users: Counter[str] = Counter()
@@ -48,18 +53,29 @@ class RulesState:
 
         Raises `FirewallFailed` for a network without a bridge, or a binding of an unknown network.
         """
-        closed = {item: self._open[item] for item in change.closed if item in self._open}
+        closed = {
+            item: self._fragment(item, self._open[item])
+            for item in change.closed
+            if item in self._open
+        }
         networks = self._networks | {each.name: each for each in networks_of(change.opened)}
         opened = {
-            item: self._fragment(item, networks)
+            item: self._fragment(item, _network_of(item, networks))
             for item in change.opened
             if item not in self._open or item in closed
         }
         elements = _moved(_elements(closed), _elements(opened))
+        own = _moved(_own(closed), _own(opened))
         chains = _moved(_chain_names(closed), _chain_names(opened))
         return Delta(
-            removed=tuple(_gone(elements, self._users)),
-            added=tuple(each for each, by in elements.items() if by > 0 and not self._users[each]),
+            removed=(
+                *_gone(elements, self._users),
+                *(each for each, by in own.items() if by < 0),
+            ),
+            added=(
+                *(each for each, by in elements.items() if by > 0 and not self._users[each]),
+                *(each for each, by in own.items() if by > 0),
+            ),
             removed_chains=tuple(_gone(chains, self._chain_users)),
             written_chains=tuple(chain for each in opened.values() for chain in each.chains),
             closed=closed,
@@ -77,8 +93,8 @@ class RulesState:
             del self._open[item]
         for network in networks_of(delta.closed):
             del self._networks[network.name]
-        self._open.update(delta.opened)
         self._networks.update((each.name, each) for each in networks_of(delta.opened))
+        self._open.update((each, _network_of(each, self._networks)) for each in delta.opened)
         for element in delta.removed:
             del self._users[element]
         for name in delta.removed_chains:
@@ -86,29 +102,42 @@ class RulesState:
 
     def whole(self) -> Delta:
         """All that the table must hold besides the skeleton."""
-        return Delta(added=tuple(self._users), written_chains=tuple(self._chains.values()))
+        fragments = {item: self._fragment(item, of) for item, of in self._open.items()}
+        return Delta(
+            added=(*self._users, *_own(fragments)), written_chains=tuple(self._chains.values())
+        )
 
     def items(self) -> list[FirewallItem]:
         """What is open."""
         return list(self._open)
 
-    def _fragment(self, item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> Fragment:
+    def _fragment(self, item: FirewallItem, network: BridgeNetwork | None) -> Fragment:
         if isinstance(item, BridgeNetwork):
-            if not item.bridge:
-                raise FirewallFailed(f"network {item.name!r} has no bridge", "name its bridge")
             return of_network(item, self.settings)
         if isinstance(item, Endpoint):
             return of_endpoint(item, self.settings)
-        if item.network not in networks:
-            raise FirewallFailed(
-                f"network {item.network!r} is not in the firewall",
-                "add the network before its ports",
-            )
-        return of_binding(item, networks[item.network], self.settings)
+        return of_binding(item, network, self.settings) if network else Fragment()
+
+
+def _network_of(item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> BridgeNetwork | None:
+    """The network that a binding is of; None for what is no binding."""
+    if isinstance(item, BridgeNetwork) and not item.bridge:
+        raise FirewallFailed(f"network {item.name!r} has no bridge", "name its bridge")
+    if isinstance(item, BridgeNetwork | Endpoint):
+        return None
+    if item.network not in networks:
+        raise FirewallFailed(
+            f"network {item.network!r} is not in the firewall", "add the network before its ports"
+        )
+    return networks[item.network]
 
 
 def _elements(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[Element]:
     return (element for each in fragments.values() for element in each.elements)
+
+
+def _own(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[Element]:
+    return (element for each in fragments.values() for element in each.own)
 
 
 def _chain_names(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[str]:

@@ -1,0 +1,104 @@
+"""Bring back what is recorded after the daemon, the relay or the host was started anew."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+
+from hostports.engine.registry import Registry
+from hostports.engine.restore import Lost
+from hostports.errors import HostportsError
+from hostports.model.firewall import FirewallChange
+from hostports.model.port import PortBinding
+from hostports.model.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What could not be brought back: bindings, and the reasons of all else."""
+
+    lost: tuple[Lost, ...] = ()
+    failures: tuple[HostportsError, ...] = ()
+
+
+def bring_back(registry: Registry, state: State) -> Return:
+    """Make what is recorded true again, as much of it as can be had; what is there stays as it is.
+
+    The relay goes on with what it serves, but for what nobody wants any more. The firewall has been
+    told of everything in `state` before. Raises `RelayFailed` or `FirewallFailed`.
+    """
+    registry.know(state)
+    failures = _laid(registry)
+    lost = _published(registry, state)
+    if lost:
+        closed = tuple(each.binding for each in lost)
+        registry.edges.firewall.apply(FirewallChange(closed=closed))
+    return Return(tuple(lost), tuple(failures))
+
+
+def serve_again(registry: Registry) -> Return:
+    """Give a new relay all that is published, after the one before has died with its sockets.
+
+    What somebody else took meanwhile is lost. Raises `RelayFailed` or `FirewallFailed`.
+    """
+    created = registry.engine.created()
+    registry.engine.abandon(created)
+    lost = _restored(registry, created)
+    registry.edges.firewall.apply(FirewallChange(closed=tuple(each.binding for each in lost)))
+    return Return(tuple(lost))
+
+
+def _laid(registry: Registry) -> list[HostportsError]:
+    """Make the bridges and cables that are not there; what went wrong."""
+    links = registry.links
+    there = links.read().interfaces
+    failures: list[HostportsError] = []
+    for network in registry.networks():
+        if network.bridge not in there:
+            failures += _tried(partial(links.add_bridge, network))
+    for endpoint in registry.endpoints():
+        if endpoint.namespace and not links.attached(endpoint):
+            failures += _tried(partial(links.attach, endpoint))
+    return failures
+
+
+def _tried(step: Callable[[], None]) -> list[HostportsError]:
+    try:
+        step()
+    except HostportsError as error:
+        return [error]
+    return []
+
+
+def _published(registry: Registry, state: State) -> list[Lost]:
+    """Take over what the relay serves, and publish the rest anew."""
+    held = _still_held(registry, state)
+    registry.engine.adopt(
+        {each: at for each, at in state.bindings.items() if each in held or each.routed}
+    )
+    missing = {
+        each: at for each, at in state.bindings.items() if each not in held and not each.routed
+    }
+    return _restored(registry, missing)
+
+
+def _still_held(registry: Registry, state: State) -> set[PortBinding]:
+    """What the relay serves of all that is wanted; it gives up what is not."""
+    relay = registry.edges.relay
+    if relay is None:
+        return set()
+    held = {each.binding for each in relay.held() if not each.draining}
+    if unwanted := held - state.bindings.keys():
+        relay.remove(list(unwanted))
+    return held - unwanted
+
+
+def _restored(registry: Registry, created: Mapping[PortBinding, datetime]) -> list[Lost]:
+    """Publish bindings with the ports that they had; those that can't be had."""
+    lost: list[Lost] = []
+    for name, bindings in groupby(created, key=attrgetter("endpoint")):
+        endpoint = registry.endpoint(name)
+        lost += registry.engine.restore(endpoint, list(bindings), created).lost
+    return lost
