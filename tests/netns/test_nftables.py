@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from hostports.core.rules.data import Settings
+from hostports.core.rules.settings import FORWARDING as ROUTER
 from hostports.errors import FirewallFailed, HostportsError
+from hostports.linux import sysctl
 from hostports.linux.nftables import NftablesFirewall
 from tests.netns.firewall_checks import EVERYTHING, NOTHING, PATIENCE, SILENCE
 from tests.netns.lab import CONTAINERS, NEIGHBOURS, Lab, Probe, lab
@@ -28,7 +30,10 @@ def bare() -> Iterator[Lab]:
 
 @contextmanager
 def firewall(bare: Lab, settings: Settings | None = None) -> Iterator[NftablesFirewall]:
-    """A firewall on the bare lab's host, with all that is published; gone afterwards."""
+    """A firewall on the bare lab's host, with all that is published; gone afterwards.
+
+    The host is no router before and after.
+    """
     with bare.namespaces["host"].entered():
         made = NftablesFirewall(settings)
         made.apply(EVERYTHING)
@@ -37,6 +42,7 @@ def firewall(bare: Lab, settings: Settings | None = None) -> Iterator[NftablesFi
     finally:
         with bare.namespaces["host"].entered():
             made.remove()
+            sysctl.write(dict.fromkeys((each for names in ROUTER.values() for each in names), "0"))
 
 
 def ruleset(bare: Lab) -> str:
@@ -59,6 +65,12 @@ def test_a_host_that_becomes_a_router_routes_only_for_containers(bare: Lab) -> N
         with bare.namespaces["host"].entered():
             NftablesFirewall().apply(EVERYTHING)  # a new daemon, forwarding being on by now
         assert bare.ask([Probe("client", "10.8.0.2", 7000)], SILENCE) == [NOTHING]
+
+
+def test_where_only_containers_are_routed_for_unprotected_ones_are_reached(bare: Lab) -> None:
+    with firewall(bare):
+        probes = [Probe("client", ip, 81) for ip in ("172.34.0.2", "fd34::2")]
+        assert [each.partition(" ")[0] for each in bare.ask(probes, PATIENCE)] == ["u1", "u1"]
 
 
 def test_direct_routing_reaches_published_ports_where_it_is_allowed(bare: Lab) -> None:

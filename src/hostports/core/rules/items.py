@@ -129,6 +129,8 @@ def _to_bridge(network: BridgeNetwork, settings: Settings) -> Iterator[Rule]:
     if all(network.gateway_mode(of) is unprotected for of in families):
         yield from own
         yield from (_isolation(of) for of in families)
+        # Else the guard would have them.
+        yield from (_every_port(of) for of in families if of in settings.guard)
         return
     yield Rule("ct state established,related accept", "answers")
     yield from own
@@ -151,7 +153,7 @@ def _entering(network: BridgeNetwork, of: Family, settings: Settings) -> Iterato
     only = f"meta nfproto ipv{of}"
     if network.gateway_mode(of) is GatewayMode.NAT_UNPROTECTED:
         yield _isolation(of)
-        yield Rule(f"{only} counter accept", "unprotected: every port")
+        yield _every_port(of)
         return
     if network.routed(of):
         yield Rule(f"{only} meta l4proto {_ICMP[of]} accept", "routed: ICMP")
@@ -160,6 +162,10 @@ def _entering(network: BridgeNetwork, of: Family, settings: Settings) -> Iterato
     elif not network.masquerade and _protected(network, of, settings):
         yield Rule(f"{only} {_jump('direct', network)}", "container addresses")
     yield Rule(f"{_IP[of]} daddr . meta l4proto . th dport @open{of} counter accept", "published")
+
+
+def _every_port(of: Family) -> Rule:
+    return Rule(f"meta nfproto ipv{of} counter accept", "unprotected: every port")
 
 
 def _isolation(of: Family) -> Rule:
