@@ -159,6 +159,12 @@ class LinkFailed(HostportsError):
     """The kernel refused a bridge, a cable, an address or a route."""
 
 
+class LinkTaken(LinkFailed):
+    """The name of an interface is taken, on the host or in a namespace."""
+
+    kind = Kind.CONFLICT
+
+
 class ConntrackFailed(HostportsError):
     """The kernel refused to forget connection tracking entries."""
 

@@ -210,19 +210,26 @@ def lab(*, forwarding: bool = True, hairpin: bool = False) -> Iterator[Lab]:
         if forwarding:
             made.namespaces["host"].sysctl("net.ipv4.ip_forward", "1")
             made.namespaces["host"].sysctl("net.ipv6.conf.all.forwarding", "1")
-        end, told = socket.socketpair()
-        made.servers.register(end, selectors.EVENT_READ)
-        thread = Thread(target=_serve_forever, args=(made.servers, end))
-        thread.start()
-        try:
-            yield made
-        finally:
-            told.close()
-            thread.join()
-            for key in list(made.servers.get_map().values()):
-                assert isinstance(key.fileobj, socket.socket)
-                key.fileobj.close()
-            made.servers.close()
+        stack.enter_context(answering(made))
+        yield made
+
+
+@contextmanager
+def answering(made: Lab) -> Iterator[None]:
+    """Let the lab's servers answer until the end of the block, and close them."""
+    end, told = socket.socketpair()
+    made.servers.register(end, selectors.EVENT_READ)
+    thread = Thread(target=_serve_forever, args=(made.servers, end))
+    thread.start()
+    try:
+        yield
+    finally:
+        told.close()
+        thread.join()
+        for key in list(made.servers.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        made.servers.close()
 
 
 def _wire(made: Lab, *, hairpin: bool) -> None:
@@ -233,28 +240,28 @@ def _wire(made: Lab, *, hairpin: bool) -> None:
             assert each.subnet_ipv6
             links.link("add", ifname=each.bridge, kind="bridge")
             addresses = [f"{each.subnet_ipv4[1]}/24", f"{each.subnet_ipv6[1]}/64"]
-            _up(links, each.bridge, addresses)
+            up(links, each.bridge, addresses)
     for name, (net, last) in CONTAINERS.items():
         bridge = NETWORKS[net]
         assert bridge.subnet_ipv4
         assert bridge.subnet_ipv6
-        _veth(made, name, f"v{name}", bridge.bridge)
+        join(made, name, f"v{name}", bridge.bridge)
         with host.entered(), IPRoute() as links:
             (index,) = links.link_lookup(ifname=f"v{name}")
             links.brport("set", index=index, mode=int(hairpin))
         own = [f"{bridge.subnet_ipv4[last]}/24", f"{bridge.subnet_ipv6[last]}/64"]
-        _configure(made.namespaces[name], own, [bridge.subnet_ipv4[1], bridge.subnet_ipv6[1]])
+        configure(made.namespaces[name], own, [bridge.subnet_ipv4[1], bridge.subnet_ipv6[1]])
     for name, (interface, ipv4, ipv6) in NEIGHBOURS.items():
-        _veth(made, name, interface)
+        join(made, name, interface)
         with host.entered(), IPRoute() as links:
-            _up(links, interface, [f"{ipv4}.1/24", f"{ipv6}1/64"])
+            up(links, interface, [f"{ipv4}.1/24", f"{ipv6}1/64"])
         own = [f"{ipv4}.2/24", f"{ipv4}.3/24", f"{ipv6}2/64", f"{ipv6}3/64"]
-        _configure(made.namespaces[name], own, [f"{ipv4}.1", f"{ipv6}1"])
+        configure(made.namespaces[name], own, [f"{ipv4}.1", f"{ipv6}1"])
     with host.entered(), IPRoute() as links:
-        _up(links, "uplink0", [f"{SECOND_IPV4}/24", f"{SECOND_IPV6}/64"])
+        up(links, "uplink0", [f"{SECOND_IPV4}/24", f"{SECOND_IPV6}/64"])
 
 
-def _veth(made: Lab, name: str, interface: str, master: str = "") -> None:
+def join(made: Lab, name: str, interface: str, master: str = "") -> None:
     """Join a namespace's ``eth0`` to an interface of the host."""
     with made.namespaces["host"].entered(), IPRoute() as links:
         peer = {"ifname": "eth0", "net_ns_fd": made.namespaces[name].name}
@@ -265,14 +272,16 @@ def _veth(made: Lab, name: str, interface: str, master: str = "") -> None:
         links.link("set", index=index, state="up")
 
 
-def _configure(where: Namespace, addresses: Sequence[str], gateways: Sequence[object]) -> None:
+def configure(where: Namespace, addresses: Sequence[str], gateways: Sequence[object]) -> None:
+    """Set ``eth0`` up, with addresses and default routes."""
     with where.entered(), IPRoute() as links:
-        _up(links, "eth0", addresses)
+        up(links, "eth0", addresses)
         for gateway in gateways:
             links.route("add", dst="default", gateway=str(gateway))
 
 
-def _up(links: IPRoute, interface: str, addresses: Sequence[str]) -> None:
+def up(links: IPRoute, interface: str, addresses: Sequence[str]) -> None:
+    """Set an interface up, with addresses."""
     (index,) = links.link_lookup(ifname=interface)
     links.link("set", index=index, state="up")
     for address in addresses:

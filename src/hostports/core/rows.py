@@ -1,16 +1,36 @@
-"""Bindings as flat rows of texts and numbers, for the relay's control channel and the store."""
+"""Networks, endpoints and bindings as flat rows of texts and numbers.
 
-from collections.abc import Sequence
+The store keeps all of them so, and the relay's control channel carries bindings.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
-from typing import Final, TypeAlias
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Final, TypeAlias, TypeVar
 
 from hostports.model.address import IPAddress, IPNetwork
-from hostports.model.port import PortBinding, Protocol, ProxyProtocol, PublishMode, SocketAddress
+from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
+from hostports.model.port import (
+    MAX_PORT,
+    PortBinding,
+    Protocol,
+    ProxyProtocol,
+    PublishMode,
+    SocketAddress,
+)
 
-#: A value for each of `COLUMNS`.
+#: A value for each of `COLUMNS`, `ENDPOINT_COLUMNS` or `NETWORK_COLUMNS`.
 Row: TypeAlias = Sequence[str | int | None]
+T = TypeVar("T")
 
+#: Of a binding.
 COLUMNS: Final = (
     "network",
     "endpoint",
@@ -27,8 +47,27 @@ COLUMNS: Final = (
     "proxy_protocol",
 )
 
-# Thousands of bindings have a handful of addresses, and parsing is most of what a row costs.
+ENDPOINT_COLUMNS: Final = ("name", "network", "ipv4", "ipv6", "namespace")
+
+NETWORK_COLUMNS: Final = (
+    "name",
+    "gateway_mode_ipv4",
+    "gateway_mode_ipv6",
+    "bridge",
+    "subnet_ipv4",
+    "subnet_ipv6",
+    "internal",
+    "icc",
+    "masquerade",
+    "host_ipv4",
+    "host_ipv6",
+    "trusted_host_interfaces",
+    "existing",
+)
+
+# Thousands of bindings have a handful of addresses, and these are most of what a row costs.
 _ip: Final = lru_cache(1024)(ip_address)
+_ip_text: Final = lru_cache(1024)(str)
 
 
 def to_row(binding: PortBinding) -> Row:
@@ -38,11 +77,11 @@ def to_row(binding: PortBinding) -> Row:
         binding.network,
         binding.endpoint,
         binding.protocol.value,
-        str(binding.host_ip),
+        _ip_text(binding.host_ip),
         binding.host_port,
-        str(binding.container_ip),
+        _ip_text(binding.container_ip),
         binding.container_port,
-        None if child is None else str(child.ip),
+        None if child is None else _ip_text(child.ip),
         None if child is None else child.port,
         binding.port_driver_id,
         binding.mode.value,
@@ -57,21 +96,100 @@ def from_row(row: Row) -> PortBinding:
     (child_ip, child_port, port_driver_id, mode, allow_from, proxy_protocol) = row[7:]
     spoken = Protocol(protocol)
     return PortBinding(
-        network=str(network),
-        endpoint=str(endpoint),
+        network=_text(network),
+        endpoint=_text(endpoint),
         protocol=spoken,
         host_ip=_address(host_ip),
-        host_port=_number(host_port),
+        host_port=_port(host_port),
         container_ip=_address(container_ip),
-        container_port=_number(container_port),
+        container_port=_port(container_port),
         child=None
         if child_ip is None
-        else SocketAddress(spoken, _address(child_ip), _number(child_port)),
+        else SocketAddress(spoken, _address(child_ip), _port(child_port)),
         port_driver_id=None if port_driver_id is None else _number(port_driver_id),
         mode=PublishMode(mode),
-        allow_from=_networks(str(allow_from)),
+        allow_from=_networks(_text(allow_from)),
         proxy_protocol=None if proxy_protocol is None else ProxyProtocol(proxy_protocol),
     )
+
+
+def endpoint_to_row(endpoint: Endpoint) -> Row:
+    """The row of an endpoint, in which its network is a name."""
+    return (
+        endpoint.name,
+        endpoint.network.name,
+        _written(endpoint.ipv4),
+        _written(endpoint.ipv6),
+        endpoint.namespace,
+    )
+
+
+def endpoint_from_row(row: Row, networks: Mapping[str, BridgeNetwork]) -> Endpoint:
+    """The endpoint of a row, on one of `networks`.
+
+    Raises `ValueError`, `TypeError` or `UnusableValue` for what is none.
+    """
+    (name, network, ipv4, ipv6, namespace) = row
+    if network not in networks:
+        raise ValueError(f"there is no network {network!r}")
+    return Endpoint(
+        name=_text(name),
+        network=networks[_text(network)],
+        ipv4=_parsed(IPv4Address, ipv4),
+        ipv6=_parsed(IPv6Address, ipv6),
+        namespace=_text(namespace),
+    )
+
+
+def network_to_row(network: BridgeNetwork) -> Row:
+    """The row of a network."""
+    return (
+        network.name,
+        network.gateway_mode_ipv4.value,
+        network.gateway_mode_ipv6.value,
+        network.bridge,
+        _written(network.subnet_ipv4),
+        _written(network.subnet_ipv6),
+        int(network.internal),
+        int(network.icc),
+        int(network.masquerade),
+        _written(network.host_ipv4),
+        _written(network.host_ipv6),
+        " ".join(network.trusted_host_interfaces),
+        int(network.existing),
+    )
+
+
+def network_from_row(row: Row) -> BridgeNetwork:
+    """The network of a row.
+
+    Raises `ValueError`, `TypeError` or `UnusableValue` for what is none.
+    """
+    (name, gateway_mode_ipv4, gateway_mode_ipv6, bridge, subnet_ipv4, subnet_ipv6) = row[:6]
+    (internal, icc, masquerade, host_ipv4, host_ipv6, trusted_host_interfaces, existing) = row[6:]
+    return BridgeNetwork(
+        name=_text(name),
+        gateway_mode_ipv4=GatewayMode(gateway_mode_ipv4),
+        gateway_mode_ipv6=GatewayMode(gateway_mode_ipv6),
+        bridge=_text(bridge),
+        subnet_ipv4=_parsed(IPv4Network, subnet_ipv4),
+        subnet_ipv6=_parsed(IPv6Network, subnet_ipv6),
+        internal=_flag(internal),
+        icc=_flag(icc),
+        masquerade=_flag(masquerade),
+        host_ipv4=_parsed(IPv4Address, host_ipv4),
+        host_ipv6=_parsed(IPv6Address, host_ipv6),
+        trusted_host_interfaces=tuple(_text(trusted_host_interfaces).split()),
+        existing=_flag(existing),
+    )
+
+
+def _written(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _parsed(of: Callable[[str], T], value: object) -> T | None:
+    return None if value is None else of(_text(value))
 
 
 def _address(value: object) -> IPAddress:
@@ -83,7 +201,26 @@ def _networks(text: str) -> tuple[IPNetwork, ...]:
     return tuple(map(ip_network, text.split()))
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
 def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is no number")
     return value
+
+
+def _port(value: object) -> int:
+    port = _number(value)
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"{port} is no port")
+    return port
+
+
+def _flag(value: object) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{value!r} is neither 0 nor 1")
+    return value == 1

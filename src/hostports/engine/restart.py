@@ -9,8 +9,10 @@ from operator import attrgetter
 
 from hostports.engine.registry import Registry
 from hostports.engine.restore import Lost
-from hostports.errors import HostportsError
+from hostports.errors import HostportsError, LinkFailed
+from hostports.interfaces import Links
 from hostports.model.firewall import FirewallChange
+from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding
 from hostports.model.state import State
 
@@ -31,23 +33,17 @@ def bring_back(registry: Registry, state: State) -> Return:
     """
     registry.know(state)
     failures = _laid(registry)
-    lost = _published(registry, state)
-    if lost:
-        closed = tuple(each.binding for each in lost)
-        registry.edges.firewall.apply(FirewallChange(closed=closed))
-    return Return(tuple(lost), tuple(failures))
+    return Return(_published(registry, state), tuple(failures))
 
 
-def serve_again(registry: Registry) -> Return:
-    """Give a new relay all that is published, after the one before has died with its sockets.
+def serve_again(registry: Registry, state: State) -> Return:
+    """Give a new relay all that is recorded, after the one before has died with its sockets.
 
-    What somebody else took meanwhile is lost. Raises `RelayFailed` or `FirewallFailed`.
+    What somebody else took meanwhile is lost. Raises `RelayFailed` or `FirewallFailed`; then it may
+    be tried again.
     """
-    created = registry.engine.created()
-    registry.engine.abandon(created)
-    lost = _restored(registry, created)
-    registry.edges.firewall.apply(FirewallChange(closed=tuple(each.binding for each in lost)))
-    return Return(tuple(lost))
+    registry.engine.abandon(registry.engine.created())
+    return Return(_published(registry, state))
 
 
 def _laid(registry: Registry) -> list[HostportsError]:
@@ -60,8 +56,18 @@ def _laid(registry: Registry) -> list[HostportsError]:
             failures += _tried(partial(links.add_bridge, network))
     for endpoint in registry.endpoints():
         if endpoint.namespace and not links.attached(endpoint):
-            failures += _tried(partial(links.attach, endpoint))
+            failures += _tried(partial(_attach_again, links, endpoint))
     return failures
+
+
+def _attach_again(links: Links, endpoint: Endpoint) -> None:
+    if endpoint.of_process:
+        raise LinkFailed(
+            f"endpoint {endpoint.name!r} can't be attached again: {endpoint.namespace} may be "
+            "another process's by now",
+            "remove the endpoint and add it anew",
+        )
+    links.attach(endpoint)
 
 
 def _tried(step: Callable[[], None]) -> list[HostportsError]:
@@ -72,8 +78,8 @@ def _tried(step: Callable[[], None]) -> list[HostportsError]:
     return []
 
 
-def _published(registry: Registry, state: State) -> list[Lost]:
-    """Take over what the relay serves, and publish the rest anew."""
+def _published(registry: Registry, state: State) -> tuple[Lost, ...]:
+    """Take over what the relay serves, publish the rest anew, and close what can't be had."""
     held = _still_held(registry, state)
     registry.engine.adopt(
         {each: at for each, at in state.bindings.items() if each in held or each.routed}
@@ -81,7 +87,11 @@ def _published(registry: Registry, state: State) -> list[Lost]:
     missing = {
         each: at for each, at in state.bindings.items() if each not in held and not each.routed
     }
-    return _restored(registry, missing)
+    lost = _restored(registry, missing)
+    if lost:
+        closed = tuple(each.binding for each in lost)
+        registry.edges.firewall.apply(FirewallChange(closed=closed))
+    return tuple(lost)
 
 
 def _still_held(registry: Registry, state: State) -> set[PortBinding]:

@@ -37,7 +37,9 @@ IP_PKTINFO: Final = 8
 SCTP_INITMSG: Final = 2
 
 #: The classic BPF program ``ret #0``: not a byte of any packet is kept (linux/filter.h).
-_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+_DROP_ALL: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+#: struct sock_fprog: one instruction, and where it is.
+_FPROG: Final = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
 
 #: More than any net.core.somaxconn, to which listen(2) cuts it; SOMAXCONN is but its default.
 MOST_CONNECTIONS: Final = 2**31 - 1
@@ -109,7 +111,8 @@ class LinuxHostSockets:
     def reserve(self, address: SocketAddress) -> None:
         """Bind a socket that drops whatever arrives; or take an inherited one, as it is."""
         try:
-            self._held[address] = self._inherited.pop(address, None) or self._bound(address)
+            inherited = self._inherited.pop(address) if address in self._inherited else None
+            self._held[address] = inherited or self._bound(address)
         except OSError as error:
             raise _translated(error, address) from error
 
@@ -172,15 +175,13 @@ def _options(protocol: Protocol, of: Family) -> tuple[_Option, ...]:
 
 
 def _drop_all(made: socket.socket, protocol: Protocol) -> None:
-    """Attach the filter; its struct sock_fprog points to the program, which the kernel copies.
+    """Attach the filter; the kernel copies the program.
 
     Some kernels (6.18.44 is one) let only CAP_NET_ADMIN filter TCP. TCP can do without: before
     it listens, the kernel refuses connections anyway.
     """
-    program = ctypes.create_string_buffer(_DROP_ALL, len(_DROP_ALL))
-    fprog = struct.pack("HP", 1, ctypes.addressof(program))
     try:
-        made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+        made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _FPROG)
     except PermissionError:
         if not protocol.listens:
             raise

@@ -26,7 +26,7 @@ ANY_IPV6: Final = IPv6Address("::")
 
 def family(ip: IPAddress) -> Family:
     """The family of an address; an IPv4-mapped IPv6 address is IPv6 here, see `unmapped`."""
-    return Family(ip.version)
+    return Family.IPV4 if isinstance(ip, IPv4Address) else Family.IPV6
 
 
 def is_wildcard(ip: IPAddress) -> bool:

@@ -17,6 +17,11 @@ _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 
+def _stem(interface: str) -> str:
+    """An interface's name without the wildcard at its end."""
+    return interface[:-1] if interface.endswith(("+", "*")) else interface
+
+
 def refuse_unusable_name(name: str) -> None:
     """Raise `UnusableValue` for what can't be the name of a network or endpoint."""
     if not _NAME.fullmatch(name):
@@ -62,8 +67,8 @@ class BridgeNetwork:
     existing: bool = False
 
     def __post_init__(self) -> None:
-        for interface in (self.bridge, *self.trusted_host_interfaces):
-            if interface and not _INTERFACE.fullmatch(interface.rstrip("+*")):
+        for interface in (self.bridge or "unnamed", *map(_stem, self.trusted_host_interfaces)):
+            if not _INTERFACE.fullmatch(interface):
                 raise UnusableValue(
                     interface, "it is no name of an interface", "write one as `ip link` shows it"
                 )
@@ -116,6 +121,11 @@ class Endpoint:
     def address(self, family: Family) -> IPAddress | None:
         """Its address in one family, if it has one."""
         return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    @property
+    def of_process(self) -> bool:
+        """Whether its namespace goes by a process, whose number others may get after its end."""
+        return self.namespace.startswith("/proc/")
 
     @property
     def addresses(self) -> Iterator[IPAddress]:

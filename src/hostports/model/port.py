@@ -127,6 +127,10 @@ class SocketAddress:
     ip: IPAddress
     port: int
 
+    def __hash__(self) -> int:
+        """The port tells most of them apart, and hashing an address takes long."""
+        return self.port
+
     def __str__(self) -> str:
         return f"{bracketed(self.ip)}:{self.port}/{self.protocol.value}"
 
@@ -165,6 +169,10 @@ class PortBinding:
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
+
+    def __hash__(self) -> int:
+        """The ports tell most of them apart, and hashing addresses takes long."""
+        return hash((self.endpoint, self.host_port, self.container_port))
 
     @property
     def routed(self) -> bool:

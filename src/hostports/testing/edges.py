@@ -47,7 +47,9 @@ class FakeFirewall:
 
     def planned(self, change: FirewallChange) -> list[str]:
         """An item a line."""
-        return [f"close {each}" for each in change.closed] + [f"open {each}" for each in change.opened]
+        return [f"close {each}" for each in change.closed] + [
+            f"open {each}" for each in change.opened
+        ]
 
     def rebuild(self) -> None:
         """Nobody else touches the set."""

@@ -1,0 +1,1 @@
+"""The record of what is wanted, in one file of SQLite's."""
