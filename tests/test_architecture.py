@@ -18,9 +18,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"errors", "model"},
     "engine": {"errors", "model", "core", "interfaces"},
     "linux": {"errors", "model", "core", "interfaces"},
-    "relay": {"errors", "model", "core", "interfaces"},
+    "relay": {"errors", "model", "core", "interfaces", "unix"},
+    "unix": set(),
+    "store": {"errors", "model", "core", "interfaces"},
+    "api": {"errors", "model", "core", "interfaces", "engine"},
     "testing": {"errors", "model", "interfaces"},
-    "": {"errors", "model", "core", "engine"},
+    "client": {"errors"},
+    "cli": {"errors", "model", "core", "client", "daemon"},
+    "daemon": {
+        *("errors", "model", "core", "interfaces", "engine", "linux", "relay", "store", "api"),
+        "unix",
+    },
+    "__main__": {"cli"},
+    "": {"errors", "model", "core", "engine", "client"},
 }
 
 WHY = {
@@ -28,6 +38,10 @@ WHY = {
     "engine": "the engine works with any edges; only the daemon names real ones",
     "linux": "an edge carries out what the core says, and knows no other edge",
     "relay": "the relay is a process of its own; it knows what it was given and nothing else",
+    "store": "the store keeps what it is given; whoever wants it kept is above it",
+    "client": "a client knows the API by its words, whoever serves it",
+    "cli": "the command asks the daemon; only `hostports daemon` is one",
+    "api": "the API says what its service says; which that is, only the daemon knows",
     "testing": "a fake stands in for an edge and may know no more than one",
 }
 
@@ -38,12 +52,13 @@ BANNED_IN_DECIDERS = {
     "os": "the core reads no environment, file or process",
     "pathlib": "the core reads no file",
     "time": "`now` is passed in, so that time can be tested",
-    "datetime": "`now` is passed in, so that time can be tested",
     "random": "the same facts give the same decision",
     "logging": "deciders return warnings; whoever called them logs",
     "asyncio": "a decision waits for nothing",
     "pyroute2": "netlink is an edge's business",
 }
+#: Ways to ask what time it is.
+CLOCKS = {"now", "utcnow", "today"}
 
 
 def modules() -> list[Path]:
@@ -84,6 +99,16 @@ def test_deciders_touch_nothing(deciders: str) -> None:
             for name in imported(path):
                 top = name.split(".")[0]
                 assert top not in BANNED_IN_DECIDERS, f"{path.name}: {BANNED_IN_DECIDERS[top]}"
+
+
+@pytest.mark.parametrize("deciders", ["core", "model", "errors"])
+def test_deciders_ask_no_clock(deciders: str) -> None:
+    """They may know what a time is, but not which one it is now."""
+    for path in modules():
+        if room(path) == deciders:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    assert node.func.attr not in CLOCKS, f"{path.name}: `now` is passed in"
 
 
 def test_files_and_functions_stay_small() -> None:

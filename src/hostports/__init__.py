@@ -4,6 +4,8 @@
 # Assigned instead of imported from typing, which costs a third of a bare interpreter's start.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hostports.client.asynchronous import AsyncClient
+    from hostports.client.sync import Client
     from hostports.core.spec import parse_spec
     from hostports.engine import Edges, Engine, PublishRequest
     from hostports.errors import HostportsError
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AsyncClient",
     "BridgeNetwork",
+    "Client",
     "Edges",
     "Endpoint",
     "Engine",
@@ -34,7 +38,12 @@ __all__ = [
     "parse_spec",
 ]
 
+#: A constant, as to read the installed package's would take longer than all else at a start.
+__version__ = "0.1.0.dev0"
+
 _HOMES = {
+    "hostports.client.asynchronous": {"AsyncClient"},
+    "hostports.client.sync": {"Client"},
     "hostports.core.spec": {"parse_spec"},
     "hostports.engine": {"Edges", "Engine", "PublishRequest"},
     "hostports.errors": {"HostportsError"},

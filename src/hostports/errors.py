@@ -173,6 +173,12 @@ class StoreFailed(HostportsError):
     """The record of what is wanted can't be read or written."""
 
 
+class DaemonThere(HostportsError):
+    """Another daemon owns the rules of this network namespace, or did when it made them."""
+
+    kind = Kind.CONFLICT
+
+
 class ServingFailed(HostportsError):
     """The API can't be served at its socket."""
 

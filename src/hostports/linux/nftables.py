@@ -12,12 +12,12 @@ from threading import Lock
 from typing import Final
 
 from hostports.core.rules.data import Settings
-from hostports.core.rules.listing import counted, guarded_families, present_objects
+from hostports.core.rules.listing import counted, guarded_families, holds_networks, present_objects
 from hostports.core.rules.nft import change_script, removal_script, whole_script
 from hostports.core.rules.settings import FORWARDING, needed, networks_of
 from hostports.core.rules.skeleton import TABLE, USER_CHAIN
 from hostports.core.rules.state import RulesState
-from hostports.errors import FirewallFailed, HostportsError, NotPermitted
+from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
@@ -34,8 +34,9 @@ class NftablesFirewall:
 
     Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
     what is ours is forwarded; `guard` False leaves that to others. What is `wanted` is open from
-    the first moment on, so that a restart closes nothing. Raises `FirewallFailed` if nft is missing
-    or too old.
+    the first moment on, so that a restart closes nothing. A table that holds networks is replaced
+    only if it is ours to `take_over`; else `DaemonThere` is raised. Raises `FirewallFailed` if nft
+    is missing or too old.
     """
 
     def __init__(
@@ -44,13 +45,20 @@ class NftablesFirewall:
         wanted: Sequence[FirewallItem] = (),
         *,
         guard: bool = True,
+        take_over: bool = True,
         nft: str = "nft",
     ) -> None:
         self._nft = nft
         self._lock = Lock()
         self._refuse_old_nft()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
-        families = guarded_families(self._listed()) | _not_forwarding() if guard else frozenset()
+        listed = self._listed()
+        if holds_networks(listed) and not take_over:
+            raise DaemonThere(
+                f"table inet {TABLE} holds published ports of a daemon that doesn't run",
+                f"start that one, or forget them: nft delete table inet {TABLE}",
+            )
+        families = guarded_families(listed) | _not_forwarding() if guard else frozenset()
         self._state = RulesState(replace(settings or Settings(), guard=families))
         self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
         self.rebuild()

@@ -19,6 +19,11 @@ def present_objects(listed: str) -> list[TableObject]:
     return [TableObject(*found) for found in _OBJECT.findall(listed)]
 
 
+def holds_networks(listed: str) -> bool:
+    """Whether there are chains of some network."""
+    return any(kind == "chain" and name.startswith("to_") for kind, name in present_objects(listed))
+
+
 def guarded_families(listed: str) -> frozenset[Family]:
     """The families that an earlier table of ours guards."""
     return frozenset(Family(int(of)) for of in _GUARD.findall(listed))

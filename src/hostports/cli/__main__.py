@@ -1,0 +1,7 @@
+"""``python -m hostports.cli``."""
+
+import sys
+
+from hostports.cli.main import main
+
+sys.exit(main())

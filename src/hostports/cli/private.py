@@ -1,0 +1,98 @@
+"""A daemon of one's own, for as long as one command runs."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from hostports.errors import HostportsError, NotPermitted
+
+#: <linux/prctl.h>: a signal for when the parent dies, whatever it dies of.
+_PR_SET_PDEATHSIG: Final = 1
+#: Who takes this long to take everything down hangs.
+_PATIENCE_S: Final = 60.0
+#: Lines of the daemon's log that are shown where it doesn't start.
+_LINES_SHOWN: Final = 20
+#: Its exit status where it lacks a right.
+_NOT_PERMITTED: Final = 6
+#: What systemd says is said to us, not to a daemon of ours.
+_OF_SYSTEMD: Final = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
+
+
+@contextmanager
+def private_daemon(command: Sequence[str], complain: Callable[[str], None]) -> Iterator[str]:
+    """Run a daemon in a directory of its own, where its socket is.
+
+    Raises `HostportsError` with what it wrote if it doesn't start; what goes wrong at its end is a
+    complaint.
+    """
+    with TemporaryDirectory(prefix="hostports-run-") as directory:
+        log = Path(directory) / "daemon.log"
+        with _started(command, directory, log) as daemon:
+            ready = False
+            try:
+                _await_ready(daemon, log)
+                ready = True
+                yield f"{directory}/api.sock"
+            finally:
+                failed = _stop(daemon)
+                if ready and failed:
+                    complain(f"the private daemon {failed}: {_last_line(log)}")
+
+
+def _started(command: Sequence[str], directory: str, log: Path) -> "Popen[str]":
+    libc = ctypes.CDLL(None)
+    ours = os.getpid()
+
+    def end_with_us() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != ours:
+            os._exit(1)
+
+    with log.open("w") as errors:
+        return Popen(  # noqa: S603 - our own daemon
+            [*command, "--state", directory, "--run", directory, "--down-on-exit"],
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=errors,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name not in _OF_SYSTEMD},
+            start_new_session=True,  # Ctrl-C is the command's
+            preexec_fn=end_with_us,  # noqa: PLW1509 - there are no threads yet
+        )
+
+
+def _await_ready(daemon: "Popen[str]", log: Path) -> None:
+    said = daemon.stdout or ()
+    if any(line.strip() == "ready" for line in said):
+        return
+    status = daemon.wait()
+    kind = NotPermitted if status == _NOT_PERMITTED else HostportsError
+    error = kind(f"no daemon could be started: {_last_line(log) or f'status {status}'}")
+    for line in _lines(log)[:-1]:
+        error.add_note(line)
+    raise error
+
+
+def _stop(daemon: "Popen[str]") -> str:
+    """Let it take everything down; what went wrong, if something did."""
+    daemon.terminate()
+    try:
+        status = daemon.wait(_PATIENCE_S)
+    except TimeoutExpired:
+        daemon.kill()
+        return f"has not stopped in {_PATIENCE_S:g} s"
+    return f"ended with status {status}" if status else ""
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
+
+
+def _last_line(log: Path) -> str:
+    return "".join(_lines(log)[-1:]).removeprefix("hostports: ")

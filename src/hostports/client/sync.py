@@ -1,0 +1,125 @@
+"""The client for programs that wait."""
+
+import socket
+from contextlib import suppress
+from types import TracebackType
+from typing import Final
+
+from hostports.client.calls import Calls
+from hostports.client.errors import BadAnswer, DaemonUnreachable, SocketForbidden
+from hostports.client.http import Answer, Documents, Json, request
+
+#: Bytes to receive at once; a Unix socket's buffer is some 200 KiB.
+RECEIVED: Final = 1 << 17
+
+
+class Client(Calls[Json]):
+    """Talks to the daemon at `socket`, which is $HOSTPORTS_SOCKET or the usual path if left out.
+
+    Each call has a connection of its own, so that threads may share a client.
+    """
+
+    def events(self) -> "Events":
+        """What happens from now on."""
+        connection = self._sent(request("GET", "/v1/events"))
+        try:
+            return Events(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        with self._sent(request(method, path, body)) as connection:
+            answer = Answer()
+            while not answer.complete:
+                answer.feed(_received(connection))
+        return answer.document()
+
+    def _sent(self, message: bytes) -> socket.socket:
+        """A connection over which a request went."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _connect(connection, self.socket)
+            # A server that refuses a long request hangs up early; its answer can be read still.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(message)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class Events:
+    """What happens, as it happens: JSON objects; a context manager that hangs up.
+
+    It ends when the daemon stops. Raises `ApiError` or `BadAnswer`.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._answer = Answer()
+        self._documents = Documents()
+        self._waiting: list[Json] = []
+        while not self._answer.status:
+            self._answer.feed(_received(connection))
+        if self._answer.status != 200:
+            while not self._answer.complete:
+                self._answer.feed(_received(connection))
+            self._answer.document()
+
+    def __iter__(self) -> "Events":
+        return self
+
+    def __next__(self) -> Json:
+        while not self._waiting:
+            self._waiting = self._documents.feed(self._answer.take())
+            if self._waiting:
+                break
+            if self._answer.complete:
+                self.close()
+                raise StopIteration
+            self._answer.feed(_received(self._connection))
+        return self._waiting.pop(0)
+
+    def __enter__(self) -> "Events":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    try:
+        connection.connect(path)
+    except OSError as error:
+        raise unreachable(path, error) from None
+
+
+def unreachable(path: str, error: OSError) -> DaemonUnreachable | SocketForbidden:
+    """What an error of connect(2) means."""
+    if isinstance(error, PermissionError):
+        return SocketForbidden(path)
+    return DaemonUnreachable(path, (error.strerror or str(error)).lower())
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(RECEIVED)
+    except OSError as error:
+        return hung_up(error)
+
+
+def hung_up(error: OSError) -> bytes:
+    """What an error of recv(2) means: a server that hangs up unread sends a reset."""
+    if isinstance(error, ConnectionResetError):
+        return b""
+    raise BadAnswer((error.strerror or str(error)).lower()) from error

@@ -1,0 +1,1 @@
+"""The daemon: configuration, what it is made of, and its life."""

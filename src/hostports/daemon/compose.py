@@ -1,0 +1,109 @@
+"""What the daemon is made of: the only place that names the real edges."""
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hostports.core.rules.data import Settings
+from hostports.daemon.config import Config, FirewallChoice, Rootless
+from hostports.daemon.relay import RelayKeeper
+from hostports.daemon.sole import claim_namespace
+from hostports.engine import Edges, Engine
+from hostports.engine.registry import Registry
+from hostports.engine.restart import Return, bring_back
+from hostports.errors import UnusableValue
+from hostports.linux.conntrack import LinuxConntrack
+from hostports.linux.facts import LinuxHostFacts
+from hostports.linux.inspection import LinuxInspection
+from hostports.linux.links import LinuxLinks
+from hostports.linux.nftables import NftablesFirewall
+from hostports.linux.no_firewall import NoFirewall
+from hostports.linux.sockets import LinuxHostSockets
+from hostports.model.firewall import FirewallItem
+from hostports.model.state import State
+from hostports.store.sqlite import SqliteStore
+
+RealFirewall: TypeAlias = NftablesFirewall | NoFirewall
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The parts that the daemon's life concerns, and what did not come back at the start."""
+
+    claim: socket.socket
+    registry: Registry
+    store: SqliteStore
+    firewall: RealFirewall
+    relay: RelayKeeper | None
+    inspection: LinuxInspection
+    returned: Return
+
+
+def compose(config: Config) -> Composition:
+    """Put everything together, and bring back what is recorded.
+
+    Raises `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed` or
+    `NotPermitted`.
+    """
+    _refuse_unbuilt(config)
+    claim = claim_namespace()
+    store = SqliteStore(config.state_file)
+    state = store.load()
+    sockets = LinuxHostSockets()
+    relay = RelayKeeper(config.relay_socket, config.relay_settings) if config.relay else None
+    # Rules first: isolation must hold before anything can be reached.
+    firewall = _firewall(config, state)
+    if relay is not None:
+        sockets.inherit(relay.attend())
+    edges = Edges(
+        LinuxHostFacts(config.dynamic_range),
+        sockets,
+        firewall,
+        relay.client if relay else None,
+        conntrack=LinuxConntrack(),
+        links=LinuxLinks(hairpin=relay is None),
+        store=store,
+    )
+    registry = Registry(Engine(edges), config.default_host_ip)
+    returned = bring_back(registry, state)
+    sockets.disinherit()
+    return Composition(claim, registry, store, firewall, relay, LinuxInspection(), returned)
+
+
+def settings(config: Config) -> Settings:
+    """What the firewall's rules depend on."""
+    return Settings(relay=config.relay, direct_routing=config.allow_direct_routing)
+
+
+def take_down(composition: Composition) -> None:
+    """Unpublish everything, remove networks and endpoints, and leave nothing behind."""
+    for network in composition.registry.networks():
+        composition.registry.remove_network(network.name, force=True)
+    if composition.relay is not None:
+        composition.relay.stop()
+    composition.firewall.remove()
+
+
+def _refuse_unbuilt(config: Config) -> None:
+    if config.firewall is FirewallChoice.IPTABLES:
+        raise UnusableValue(
+            "iptables", "only the nftables firewall is built yet", "use it, or --firewall none"
+        )
+    if config.rootless is Rootless.AUTO and "ROOTLESSKIT_STATE_DIR" in os.environ:
+        raise UnusableValue(
+            "ROOTLESSKIT_STATE_DIR",
+            "forwarding by RootlessKit is not built yet",
+            "start with --rootless off; ports are then published inside its namespace only",
+        )
+
+
+def _firewall(config: Config, state: State) -> RealFirewall:
+    if config.firewall is FirewallChoice.NONE:
+        return NoFirewall()
+    wanted: list[FirewallItem] = [
+        *state.networks.values(),
+        *state.endpoints.values(),
+        *state.bindings,
+    ]
+    return NftablesFirewall(settings(config), wanted, take_over=bool(state.networks))

@@ -1,0 +1,202 @@
+"""The daemon's life: start, serve, re-read, stop."""
+
+import asyncio
+import errno
+import grp
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from hostports import __version__
+from hostports.api.routes import application
+from hostports.daemon import logs, systemd
+from hostports.daemon.compose import Composition, compose, settings, take_down
+from hostports.daemon.config import Config, load
+from hostports.daemon.service import RegistryService
+from hostports.engine.restart import Return, serve_again
+from hostports.errors import DaemonThere, HostportsError, Kind, ServingFailed, UnusableValue
+from hostports.linux.nftables import NftablesFirewall
+from hostports.model.event import Happening
+from hostports.unix import listening_at
+
+log: Final = structlog.get_logger("hostports")
+#: Exit statuses of the command (INTERFACE.md).
+_EXITS: Final = {Kind.UNUSABLE: 2, Kind.CONFLICT: 4, Kind.NOT_PERMITTED: 6}
+#: Requests under way get so many seconds when the daemon stops.
+_PATIENCE_S: Final = 10.0
+#: And whoever sends more than a request may be gets so many to read why.
+_LINGER_S: Final = 1.0
+#: Seconds until another relay is tried when one could not be started.
+_RETRY_S: Final = 1.0
+#: Read and written by the owner and the group of the API's socket.
+_SOCKET_MODE: Final = 0o660
+
+
+def run(flags: Mapping[str, object]) -> int:
+    """Run the daemon until it is told to stop; the exit status."""
+    try:
+        config = load(flags)
+        logs.set_up(config.log_format)
+        asyncio.run(Daemon(flags, config).live())
+    except HostportsError as error:
+        print(f"hostports: {error}", file=sys.stderr)  # noqa: T201 - the reason for not starting
+        return _EXITS.get(error.kind, 1)
+    return 0
+
+
+class Daemon:
+    """One life."""
+
+    def __init__(self, flags: Mapping[str, object], config: Config) -> None:
+        self._flags = flags
+        self._config = config
+        self._stop = asyncio.Event()
+        self._composition: Composition
+        self._service: RegistryService
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    async def live(self) -> None:
+        """Bring back what is recorded, serve until told to stop, and go."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._config.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _listening(self._config) as listening:
+            self._composition = await asyncio.to_thread(compose, self._config)
+            self._service = RegistryService(
+                self._composition.registry, self._composition.inspection
+            )
+            self._report(self._composition.returned)
+            loop.add_signal_handler(signal.SIGHUP, self._reread_later)
+            await self._watch_relay()
+            await self._serve(listening)
+        await self._go()
+
+    async def _serve(self, listening: socket.socket) -> None:
+        served = application(self._service, __version__, relay=self._config.relay)
+        runner = web.AppRunner(
+            served, access_log=None, shutdown_timeout=_PATIENCE_S, lingering_time=_LINGER_S
+        )
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listening).start()
+            if not systemd.notify("READY=1"):
+                print("ready", flush=True)  # noqa: T201 - for whoever started us
+            log.info("serving", socket=listening.getsockname())
+            await self._stop.wait()
+            systemd.notify("STOPPING=1")
+            self._service.bus.close()
+        finally:
+            await runner.cleanup()
+
+    async def _go(self) -> None:
+        """Leave what is published as it is, unless it shall go, too."""
+        if self._config.down_on_exit:
+            await self._service.change(partial(take_down, self._composition))
+        self._service.close()
+        self._composition.store.close()
+        self._composition.claim.close()
+        log.info("stopped", down=self._config.down_on_exit)
+
+    def _report(self, returned: Return) -> None:
+        for failure in returned.failures:
+            log.error("not brought back", reason=str(failure))
+        for lost in returned.lost:
+            log.error("port lost", binding=str(lost.binding), reason=str(lost.error))
+            self._service.tell(
+                Happening.PORTS_LOST,
+                endpoint=lost.binding.endpoint,
+                bindings=[lost.binding],
+                message=str(lost.error),
+            )
+
+    async def _watch_relay(self) -> None:
+        """Wait for the relay's end, which nobody wants."""
+        relay = self._composition.relay
+        if relay is not None:
+            pidfd = await asyncio.to_thread(relay.watch)
+            asyncio.get_running_loop().add_reader(pidfd, self._relay_ended, pidfd)
+
+    def _relay_ended(self, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        if not self._stop.is_set():
+            self._later(self._replace_relay())
+
+    async def _replace_relay(self) -> None:
+        """Start another relay with fresh sockets; connections through the old one are lost."""
+        log.error("the relay has ended, and with it all connections through it")
+        while True:
+            try:
+                returned = await self._service.change(self._start_relay)
+                await self._watch_relay()
+                break
+            except HostportsError as error:
+                log.warning("no relay yet", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+        self._service.tell(Happening.RELAY_STARTED, message="connections by the relay were lost")
+        self._report(returned)
+
+    def _start_relay(self) -> Return:
+        made = self._composition
+        if made.relay is None:
+            return Return()
+        made.relay.attend()
+        return serve_again(made.registry, made.store.load())
+
+    def _reread_later(self) -> None:
+        self._later(self._reread())
+
+    async def _reread(self) -> None:
+        """SIGHUP: read the configuration again, and make the firewall anew."""
+        config = load(self._flags)
+        self._composition.registry.default_host_ip = config.default_host_ip
+        firewall = self._composition.firewall
+        if isinstance(firewall, NftablesFirewall):
+            await self._service.change(partial(firewall.reconfigure, settings(config)))
+        self._service.tell(Happening.FIREWALL_REBUILT)
+        log.info("configuration read again")
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside serving; what goes wrong with it is logged."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("failed", reason=str(error), exc_info=error)
+
+
+def _listening(config: Config) -> socket.socket:
+    """The API's socket: systemd's, or one of our own. Raises `ServingFailed` or `DaemonThere`."""
+    if given := systemd.listening_socket():
+        return given
+    path = config.api_socket
+    group = _group(config.group) if config.group else -1
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        made = listening_at(path, _SOCKET_MODE)
+        os.chown(path, -1, group)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise DaemonThere(
+                f"another daemon serves at {path}", "stop it, or choose another --socket"
+            ) from error
+        raise ServingFailed(f"nobody can be served at {path}: {error.strerror}") from error
+    return made
+
+
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise UnusableValue(name, "there is no such group", "add it with groupadd") from None

@@ -1,0 +1,131 @@
+"""The registry as the API serves it: changes one at a time, off the event loop, each an event."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from hostports.core.doctor import findings
+from hostports.core.networks import EndpointRequest, NetworkRequest
+from hostports.core.plan import Plan
+from hostports.daemon.events import EventBus
+from hostports.engine.registry import PortsRequest, Published, Registry
+from hostports.interfaces import Inspection
+from hostports.model.event import Event, Finding, Happening
+from hostports.model.network import BridgeNetwork, Endpoint
+from hostports.model.port import PortBinding, PortSpec
+from hostports.model.published import PublishedPort
+
+Result = TypeVar("Result")
+
+
+class RegistryService:
+    """`Service` on a registry.
+
+    One thread makes all changes, so that none meets another halfway; reading waits for nobody.
+    """
+
+    def __init__(self, registry: Registry, inspection: Inspection) -> None:
+        self.registry = registry
+        self.bus = EventBus()
+        self._inspection = inspection
+        self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
+
+    def close(self) -> None:
+        """Wait for what is being changed, and hang up on all who watch."""
+        self.bus.close()
+        self._changes.shutdown()
+
+    async def change(self, step: Callable[[], Result]) -> Result:
+        """Make a change when those before it are made, also if nobody waits for it any more."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._changes, step))
+
+    def tell(
+        self,
+        what: Happening,
+        *,
+        network: str = "",
+        endpoint: str = "",
+        bindings: Sequence[PortBinding] = (),
+        message: str = "",
+    ) -> None:
+        """Tell all who watch what has happened."""
+        now = self.registry.edges.clock.now()
+        self.bus.publish(Event(what, now, network, endpoint, tuple(bindings), message))
+
+    async def networks(self) -> Sequence[BridgeNetwork]:
+        """All networks."""
+        return self.registry.networks()
+
+    async def network(self, name: str) -> BridgeNetwork:
+        """A network by its name."""
+        return self.registry.network(name)
+
+    async def create_network(self, request: NetworkRequest) -> BridgeNetwork:
+        """Create a network."""
+        network = await self.change(partial(self.registry.create_network, request))
+        self.tell(Happening.NETWORK_CREATED, network=network.name)
+        return network
+
+    async def remove_network(self, name: str, *, force: bool) -> None:
+        """Remove a network; with `force` also its endpoints."""
+        await self.change(partial(self.registry.remove_network, name, force=force))
+        self.tell(Happening.NETWORK_REMOVED, network=name)
+
+    async def endpoints(self, network: str | None = None) -> Sequence[Endpoint]:
+        """All endpoints, or those of a network."""
+        return self.registry.endpoints(network)
+
+    async def endpoint(self, name: str) -> Endpoint:
+        """An endpoint by its name."""
+        return self.registry.endpoint(name)
+
+    async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
+        """Add an endpoint."""
+        endpoint = await self.change(partial(self.registry.add_endpoint, request))
+        self.tell(Happening.ENDPOINT_ADDED, network=request.network, endpoint=endpoint.name)
+        return endpoint
+
+    async def remove_endpoint(self, name: str) -> None:
+        """Unpublish an endpoint's ports and remove it."""
+        network = self.registry.endpoint(name).network.name
+        await self.change(partial(self.registry.remove_endpoint, name))
+        self.tell(Happening.ENDPOINT_REMOVED, network=network, endpoint=name)
+
+    async def publish(self, request: PortsRequest) -> Published:
+        """Publish ports, all or none."""
+        published = await self.change(partial(self.registry.publish, request))
+        bindings = [each.binding for each in published.ports]
+        self.tell(Happening.PORTS_PUBLISHED, endpoint=request.endpoint, bindings=bindings)
+        return published
+
+    async def plan(self, request: PortsRequest) -> Plan:
+        """What `publish` would do."""
+        return await self.change(partial(self.registry.plan, request))
+
+    async def unpublish(
+        self, endpoint: str, specs: Sequence[PortSpec] | None, *, kill: bool
+    ) -> Sequence[PortBinding]:
+        """Take ports back: what specs mean, or everything."""
+        gone = await self.change(partial(self.registry.unpublish, endpoint, specs, kill=kill))
+        self.tell(Happening.PORTS_UNPUBLISHED, endpoint=endpoint, bindings=gone)
+        return gone
+
+    async def ports(self, endpoint: str | None = None) -> Sequence[PublishedPort]:
+        """What is published, of all endpoints or one, with what has passed."""
+        return await asyncio.to_thread(self.registry.ports, endpoint)
+
+    async def reload(self) -> None:
+        """Make the firewall anew."""
+        await self.change(self.registry.reload)
+        self.tell(Happening.FIREWALL_REBUILT)
+
+    async def doctor(self) -> Sequence[Finding]:
+        """What on this host keeps published ports from being reached, and the mend."""
+        condition = await asyncio.to_thread(self._inspection.read)
+        return findings(condition, self.registry.networks())
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        return self.bus.watch()

@@ -1,0 +1,265 @@
+"""Ports of running containers come, go, and outlive the daemon: real daemon, relay and rules."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+
+import pytest
+from pyroute2 import IPRoute
+
+from hostports.errors import HostportsError
+from hostports.relay.client import RelayClient
+from tests.e2e.site import COMMAND, SILENCE_S, Site, host_probe, leftovers, site, wired
+from tests.netns.lab import HOST_IPV4, Lab, Probe
+from tests.netns.namespaces import nft
+from tests.relay.peers import connected
+from tests.relay.waiting import PATIENCE_S, eventually
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Site]:
+    """A network with two containers."""
+    with site(tmp_path) as made:
+        made.client.create_network("nat")
+        made.add_container("nat1")
+        made.add_container("nat2")
+        yield made
+
+
+def test_a_dynamic_port_is_the_same_for_both_families(made: Site) -> None:
+    """A client that resolves to either family finds one published port."""
+    bindings = made.publish("nat1", "80", "81", "53/udp")
+    ports = {(each["container_port"], each["host_port"]) for each in bindings}
+    assert len(bindings) == 6
+    assert len(ports) == 3
+    (port,) = (host for container, host in ports if container == 80)
+    probes = [host_probe("remote", port, version=of) for of in (4, 6)]
+    assert made.answers(*probes) == ["nat1", "nat1"]
+
+
+def test_ports_come_and_go_without_touching_the_others(made: Site) -> None:
+    """An established connection goes on while its neighbours change."""
+    with made.lab.namespaces["nat2"].entered():
+        server = socket.create_server(("0.0.0.0", 7000))
+    made.publish("nat2", "7000:7000")
+    with (
+        server,
+        connected(made.lab.namespaces["remote"], HOST_IPV4, 7000) as direct,
+        connected(made.lab.namespaces["host"], "127.0.0.1", 7000) as relayed,
+    ):
+        ends = [server.accept()[0] for _ in range(2)]
+        made.publish("nat1", "8080:80", "9000-9099:81")
+        assert made.answers(host_probe("remote", 8080), host_probe("remote", 9000)) == ["nat1"] * 2
+        made.client.unpublish("nat1", ["9000-9099:81"])
+        made.client.unpublish("nat1", ["8080:80"])
+        assert (
+            made.answers(host_probe("remote", 8080), host_probe("remote", 9000)) == ["refused"] * 2
+        )
+        for end in ends:
+            with end:
+                end.sendall(b"still here")
+        assert direct.recv(100) == relayed.recv(100) == b"still here"
+
+
+def test_a_port_is_free_at_once_although_old_connections_wait_to_die(made: Site) -> None:
+    """In TIME_WAIT, on the host's own socket."""
+    for _ in range(3):
+        made.publish("nat1", "8080:80")
+        for version in (4, 6):
+            probe = host_probe("host", 8080, version=version)
+            assert made.answers(probe) == ["nat1"]
+        made.client.unpublish("nat1", ["8080:80"])
+
+
+def test_a_datagram_flow_follows_its_port_to_another_container(made: Site) -> None:
+    """A client that goes on sending would else be led to the old one by connection tracking."""
+    remote = made.lab.namespaces["remote"]
+    with connected(remote, HOST_IPV4, 5353, kind=socket.SOCK_DGRAM) as client:
+        for name in ("nat1", "nat2", "nat1"):
+            made.publish(name, "5353:53/udp")
+            client.send(b"who?")
+            assert client.recv(100).split()[0] == name.encode()
+            made.client.unpublish(name, ["5353:53/udp"])
+
+
+def test_established_connections_by_nat_end_with_kill_only(made: Site) -> None:
+    with made.lab.namespaces["nat1"].entered():
+        server = socket.create_server(("0.0.0.0", 7000))
+    remote = made.lab.namespaces["remote"]
+    with server:
+        made.publish("nat1", "7000:7000")
+        with connected(remote, HOST_IPV4, 7000) as client, server.accept()[0] as end:
+            made.client.unpublish("nat1", ["7000:7000"])
+            end.sendall(b"still here")
+            assert client.recv(100) == b"still here"
+        made.publish("nat1", "7000:7000")
+        with connected(remote, HOST_IPV4, 7000) as client, server.accept()[0] as end:
+            made.client.unpublish("nat1", ["7000:7000"], kill=True)
+            client.sendall(b"nobody hears this")
+            with pytest.raises(ConnectionError):
+                client.recv(100)
+
+
+def test_routed_bindings_have_no_host_port(tmp_path: Path) -> None:
+    with site(tmp_path) as made:
+        modes = dict.fromkeys(("gateway_mode_ipv4", "gateway_mode_ipv6"), "routed")
+        made.client.create_network("routed", **modes)
+        made.add_container("routed1")
+        said = made.client.publish("routed1", ["8080:80"])
+        assert {each["host_port"] for each in said["bindings"]} == {0}
+        assert {each["path"] for each in said["bindings"]} == {"routed"}
+        assert any("8080" in each for each in said["warnings"])
+
+
+def test_a_conflict_names_who_has_the_port(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    said = made.daemon.command("publish", "nat2", "8080:80")
+    assert (said.returncode, said.stdout) == (4, "")
+    assert "endpoint 'nat1'" in said.stderr
+    with made.lab.namespaces["host"].entered():
+        other = socket.create_server(("0.0.0.0", 8081))
+    with other:
+        said = made.daemon.command("--json", "publish", "nat2", "8082:80", "8081:81")
+    assert said.returncode == 4
+    error = json.loads(said.stderr)["error"]
+    assert error["code"] == "conflict"
+    assert f"(pid {os.getpid()})" in error["message"]
+    assert [each["endpoint"] for each in made.client.ports()["bindings"]] == ["nat1"] * 2
+
+
+def forgetting(binding: dict[str, object]) -> dict[str, object]:
+    """A binding without what has passed, as rules that are made anew count anew."""
+    return {**binding, "packets": 0, "bytes": 0, "connections": 0}
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_daemon_that_ends_leaves_ports_published_and_the_next_one_takes_them_over(
+    made: Site, how: str
+) -> None:
+    with made.lab.namespaces["nat1"].entered():
+        server = socket.create_server(("0.0.0.0", 7000))
+    made.publish("nat1", "7000:7000", "8080:80", "5353:53/udp")
+    before = list(map(forgetting, made.client.ports()["bindings"]))
+    with (
+        server,
+        connected(made.lab.namespaces["remote"], HOST_IPV4, 7000) as direct,
+        connected(made.lab.namespaces["host"], "127.0.0.1", 7000) as relayed,
+    ):
+        ends = [server.accept()[0] for _ in range(2)]
+        {"stop": made.daemon.stop, "kill": made.daemon.kill}[how]()
+        assert made.answers(host_probe("remote", 8080), host_probe("host", 8080)) == ["nat1"] * 2
+        made.daemon.start()
+        assert list(map(forgetting, made.client.ports()["bindings"])) == before
+        for end in ends:
+            with end:
+                end.sendall(b"still here")
+        assert direct.recv(100) == relayed.recv(100) == b"still here"
+    assert made.answers(host_probe("remote", 5353, protocol="udp")) == ["nat1"]
+    with pytest.raises(HostportsError, match="endpoint 'nat1'"):
+        made.publish("nat2", "8080:80")
+
+
+def test_a_relay_that_dies_is_replaced_and_somebody_is_told(made: Site) -> None:
+    made.publish("nat1", "8080:80", "5353:53/udp")
+    before = list(map(forgetting, made.client.ports()["bindings"]))
+    with made.client.events() as events:
+        process = RelayClient(made.daemon.folder / "run" / "relay.sock").hello().pid
+        os.kill(process, SIGKILL)
+        assert next(events)["event"] == "relay.started"
+    probes = [Probe("host", "127.0.0.1", 8080), Probe("host", "127.0.0.1", 5353, "udp")]
+    assert made.answers(*probes) == ["nat1", "nat1"]
+    assert list(map(forgetting, made.client.ports()["bindings"])) == before
+
+
+def test_a_reload_brings_back_what_somebody_flushed(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    probes = [host_probe("remote", 8080), Probe("remote", made.addresses["nat1"][4], 80)]
+    with made.lab.namespaces["host"].entered():
+        before = nft("-s", "list", "ruleset")
+        nft("flush", "ruleset")
+        assert made.daemon.command("reload").returncode == 0
+        assert nft("-s", "list", "ruleset") == before
+    assert made.answers(*probes, seconds=SILENCE_S) == ["nat1", "nothing"]
+
+
+def test_the_doctor_finds_the_rule_that_is_in_the_way_and_its_mend_helps(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    probe = host_probe("remote", 8080)
+    assert made.daemon.command("doctor").returncode == 0
+    with made.lab.namespaces["host"].entered():
+        nft("add table ip filter")
+        nft("add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
+        assert made.answers(probe, seconds=SILENCE_S) == ["nothing"]
+        (problem,) = made.client.doctor()["findings"]
+        assert problem["severity"] == "problem"
+        assert "ip filter FORWARD" in problem["what"]
+        nft("insert rule ip filter FORWARD ct status dnat accept")
+        assert made.answers(probe) == ["nat1"]
+        nft("delete table ip filter")
+
+
+def test_everything_goes_with_the_endpoint_and_the_network(made: Site) -> None:
+    made.publish("nat1", "8080:80", "53:53/udp")
+    made.publish("nat2", "9000-9009:80")
+    assert made.daemon.command("network", "rm", "nat").returncode == 4
+    assert made.daemon.command("network", "rm", "nat", "--force").returncode == 0
+    assert made.client.ports()["bindings"] == []
+    with made.lab.namespaces["nat1"].entered(), IPRoute() as links:
+        assert [each.get_attr("IFLA_IFNAME") for each in links.get_links()] == ["lo"]
+    for name in ("nat1", "nat2"):
+        assert name not in [each["name"] for each in made.client.endpoints()["endpoints"]]
+
+
+def second_daemon(made: Site) -> str:
+    """Why a daemon with a record of its own doesn't start in the same network namespace."""
+    folder = str(made.daemon.folder / "second")
+    paths = ["--state", folder, "--run", folder, "--socket", f"{folder}/api.sock"]
+    said = made.daemon.command("daemon", *paths)
+    assert (said.returncode, said.stdout) == (4, "")
+    assert said.stderr.startswith("hostports: ")
+    return said.stderr
+
+
+def test_two_daemons_would_undo_each_others_rules_so_one_does_not_start(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    assert f"pid {made.daemon.process.pid}" in second_daemon(made)
+    made.daemon.stop()
+    assert "doesn't run" in second_daemon(made)
+    assert made.answers(host_probe("remote", 8080)) == ["nat1"]
+
+
+def fetched(lab: Lab, port: int) -> bytes:
+    """The first line of a web server's answer; nothing while nobody answers."""
+    try:
+        with connected(lab.namespaces["remote"], HOST_IPV4, port) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return client.recv(100).partition(b"\r\n")[0]
+    except ConnectionError:
+        return b""
+
+
+def test_run_needs_no_daemon_and_leaves_nothing(tmp_path: Path) -> None:
+    with wired() as lab, lab.namespaces["host"].entered():
+        command = [*COMMAND, "run", "-p", "8080:80", "-p", "5353:53/udp", "--"]
+        server = [sys.executable, "-m", "http.server", "80", "--directory", str(tmp_path)]
+        process = subprocess.Popen([*command, *server], stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: fetched(lab, 8080), "a page")
+        finally:
+            process.send_signal(SIGTERM)
+            process.wait(PATIENCE_S)
+        assert leftovers(lab) == []
+
+
+def test_run_uses_the_daemon_that_is_there_and_gives_its_commands_status(made: Site) -> None:
+    said = made.daemon.command(
+        "run", "-p", "8080:80", "--network", "nat", "--", "sh", "-c", "exit 7"
+    )
+    assert said.returncode == 7
+    names = [each["name"] for each in made.client.endpoints()["endpoints"]]
+    assert names == ["nat1", "nat2"]
