@@ -18,7 +18,9 @@ from hostports.model.port import (
 )
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", fullmatch=True)
-interfaces = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}[+*]?", fullmatch=True)
+interfaces = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", fullmatch=True)
+#: With wildcards, as iptables and nft write them.
+groups_of_interfaces = st.builds("".join, st.tuples(interfaces, st.sampled_from(["", "+", "*"])))
 ports = st.integers(1, 65535)
 protocols = st.sampled_from(Protocol)
 
@@ -95,7 +97,7 @@ def bridge_networks() -> st.SearchStrategy[BridgeNetwork]:
         masquerade=st.booleans(),
         host_ipv4=st.none() | st.ip_addresses(v=4),
         host_ipv6=st.none() | st.ip_addresses(v=6),
-        trusted_host_interfaces=st.lists(interfaces, max_size=3).map(tuple),
+        trusted_host_interfaces=st.lists(groups_of_interfaces, max_size=3).map(tuple),
         existing=st.booleans(),
     )
 

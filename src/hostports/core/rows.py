@@ -13,6 +13,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from sys import intern
 from typing import Final, TypeAlias, TypeVar
 
 from hostports.model.address import IPAddress, IPNetwork
@@ -96,8 +97,9 @@ def from_row(row: Row) -> PortBinding:
     (child_ip, child_port, port_driver_id, mode, allow_from, proxy_protocol) = row[7:]
     spoken = Protocol(protocol)
     return PortBinding(
-        network=_text(network),
-        endpoint=_text(endpoint),
+        # One text for thousands of bindings.
+        network=intern(_text(network)),
+        endpoint=intern(_text(endpoint)),
         protocol=spoken,
         host_ip=_address(host_ip),
         host_port=_port(host_port),

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import grp
 import os
 import signal
@@ -29,6 +30,8 @@ from hostports.unix import listening_at
 log: Final = structlog.get_logger("hostports")
 #: Exit statuses of the command (INTERFACE.md).
 _EXITS: Final = {Kind.UNUSABLE: 2, Kind.CONFLICT: 4, Kind.NOT_PERMITTED: 6}
+#: Objects made before the garbage collector looks at them, and how much rarer at older ones.
+_COLLECTIONS: Final = (50_000, 20, 50)
 #: Requests under way get so many seconds when the daemon stops.
 _PATIENCE_S: Final = 10.0
 #: And whoever sends more than a request may be gets so many to read why.
@@ -41,6 +44,9 @@ _SOCKET_MODE: Final = 0o660
 
 def run(flags: Mapping[str, object]) -> int:
     """Run the daemon until it is told to stop; the exit status."""
+    # A large request makes a hundred thousand objects, none of them in circles: looking for these
+    # every 700 objects, as is the default, takes a fifth of the time.
+    gc.set_threshold(*_COLLECTIONS)
     try:
         config = load(flags)
         logs.set_up(config.log_format)

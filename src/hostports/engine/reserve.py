@@ -32,6 +32,19 @@ class Reservation:
     `bindings` are the group's bindings with the ports that are held.
     """
 
+    __slots__ = (
+        "_attempts",
+        "_book",
+        "_edges",
+        "_endpoint",
+        "_group",
+        "_host",
+        "_refused",
+        "_tried",
+        "_undo",
+        "bindings",
+    )
+
     def __init__(
         self, resources: Resources, endpoint: Endpoint, group: PortGroup, host: Host
     ) -> None:

@@ -28,6 +28,8 @@ class UndoStack:
     went wrong meanwhile; when the block succeeds, the steps stay for whoever keeps the stack.
     """
 
+    __slots__ = ("_steps",)
+
     def __init__(self) -> None:
         self._steps: list[Callable[[], object]] = []
 
