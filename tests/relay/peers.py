@@ -87,6 +87,14 @@ def send_and_end(peer: socket.socket, data: bytes) -> None:
     peer.shutdown(socket.SHUT_WR)
 
 
+def exchange(client: socket.socket, server: socket.socket) -> bool:
+    """Whether a connection passes on a question and its answer."""
+    client.sendall(b"question")
+    heard = read_exactly(server, 8)
+    server.sendall(b"answer")
+    return (heard, read_exactly(client, 6)) == (b"question", b"answer")
+
+
 def reset(peer: socket.socket) -> None:
     """Close with a reset."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

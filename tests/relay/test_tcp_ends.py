@@ -15,6 +15,7 @@ from hostports.model.relay import RelaySettings
 from tests.relay.lab import CONTAINER_IPV4, HOST_IPV4, Lab
 from tests.relay.peers import (
     BLOCK,
+    STUCK_LIMIT,
     Bulk,
     connected,
     ending,
@@ -96,7 +97,7 @@ def test_what_a_broken_connection_leaves_behind_reaches_nobody_else(web: Service
     with ThreadPoolExecutor(1) as pool:
         for _ in range(20):
             breaker, other = breaker_first(web, who)
-            stuck = pool.submit(other.sendall, BLOCK * 20)
+            stuck = pool.submit(send_bulk, other, STUCK_LIMIT)
             assert read_exactly(breaker, len(BLOCK)) == BLOCK
             reset(breaker)
             assert isinstance(stuck.exception(), ConnectionError)

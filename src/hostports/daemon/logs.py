@@ -1,36 +1,32 @@
 """The daemon's log: on standard error, as text or a JSON object a line."""
 
 import logging
-import sys
+import time
 
-import structlog
+from pythonjsonlogger.json import JsonFormatter
 
 from hostports.daemon.config import LogFormat
 
+_TEXT = "%(asctime)s %(levelname)s %(message)s"
+
 
 def set_up(chosen: LogFormat) -> None:
-    """Let structlog and the standard library's loggers write alike."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if chosen is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    """Write what all loggers of the process say, from INFO on, in UTC."""
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=shared,
-        )
-    )
+    handler.setFormatter(_formatter(chosen))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     # It would write a traceback for whatever is no HTTP, which any client may send.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
+
+
+def _formatter(chosen: LogFormat) -> logging.Formatter:
+    if chosen is LogFormat.JSON:
+        return JsonFormatter(
+            "{levelname}{message}",
+            style="{",
+            timestamp="time",
+            rename_fields={"levelname": "level"},
+        )
+    text = logging.Formatter(_TEXT, "%Y-%m-%dT%H:%M:%SZ")
+    text.converter = time.gmtime
+    return text

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import grp
+import logging
 import os
 import signal
 import socket
@@ -12,7 +13,6 @@ from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
 from hostports import __version__
@@ -27,7 +27,7 @@ from hostports.linux.nftables import NftablesFirewall
 from hostports.model.event import Happening
 from hostports.unix import listening_at
 
-log: Final = structlog.get_logger("hostports")
+log: Final = logging.getLogger("hostports")
 #: Exit statuses of the command (INTERFACE.md).
 _EXITS: Final = {Kind.UNUSABLE: 2, Kind.CONFLICT: 4, Kind.NOT_PERMITTED: 6}
 #: Objects made before the garbage collector looks at them, and how much rarer at older ones.
@@ -95,7 +95,7 @@ class Daemon:
             await web.SockSite(runner, listening).start()
             if not systemd.notify("READY=1"):
                 print("ready", flush=True)  # noqa: T201 - for whoever started us
-            log.info("serving", socket=listening.getsockname())
+            log.info("serving at %s", listening.getsockname())
             await self._stop.wait()
             systemd.notify("STOPPING=1")
             self._service.bus.close()
@@ -109,13 +109,13 @@ class Daemon:
         self._service.close()
         self._composition.store.close()
         self._composition.claim.close()
-        log.info("stopped", down=self._config.down_on_exit)
+        log.info("stopped")
 
     def _report(self, returned: Return) -> None:
         for failure in returned.failures:
-            log.error("not brought back", reason=str(failure))
+            log.error("not brought back: %s", failure)
         for lost in returned.lost:
-            log.error("port lost", binding=str(lost.binding), reason=str(lost.error))
+            log.error("%s is lost: %s", lost.binding, lost.error)
             self._service.tell(
                 Happening.PORTS_LOST,
                 endpoint=lost.binding.endpoint,
@@ -145,7 +145,7 @@ class Daemon:
                 await self._watch_relay()
                 break
             except HostportsError as error:
-                log.warning("no relay yet", reason=str(error))
+                log.warning("no relay yet: %s", error)
                 await asyncio.sleep(_RETRY_S)
         self._service.tell(Happening.RELAY_STARTED, message="connections by the relay were lost")
         self._report(returned)
@@ -179,7 +179,7 @@ class Daemon:
     def _done(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("failed", reason=str(error), exc_info=error)
+            log.error("failed: %s", error, exc_info=error)
 
 
 def _listening(config: Config) -> socket.socket:

@@ -10,15 +10,18 @@ import socket
 import struct
 from typing import Final, NamedTuple, Protocol
 
-_libc: Final = ctypes.CDLL(None, use_errno=True)
+#: None of these calls blocks, so the interpreter's lock need not be given up for them.
+_libc: Final = ctypes.PyDLL(None, use_errno=True)
 _accept4: Final = _libc.accept4
 _connect: Final = _libc.connect
 _setsockopt: Final = _libc.setsockopt
+_send: Final = _libc.send
 _socket: Final = _libc.socket
 _errno: Final = ctypes.get_errno
 
 #: For a struct linger: close(2) resets the connection and forgets what is unsent (socket(7)).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
+_MORE: Final = socket.MSG_MORE | socket.MSG_NOSIGNAL
 _QUIET: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
@@ -52,6 +55,13 @@ class Calls(Protocol):
         """setsockopt(2); a connection that is gone already refuses, which doesn't matter."""
         ...
 
+    def send_before_end(self, descriptor: int, start: int, count: int) -> int:
+        """Send `count` bytes of memory from `start` on, to be followed by the end at once.
+
+        Both travel in one packet. How many bytes were taken; below 0 an errno.
+        """
+        ...
+
     def end_output(self, descriptor: int) -> None:
         """Tell the peer that nothing more comes, and go on reading from it."""
         ...
@@ -80,6 +90,11 @@ class LinuxCalls:
     def set_option(self, descriptor: int, level: int, name: int, value: bytes) -> None:
         """setsockopt(2)."""
         _setsockopt(descriptor, level, name, value, len(value))
+
+    def send_before_end(self, descriptor: int, start: int, count: int) -> int:
+        """send(2) with MSG_MORE, which holds back the last packet until shutdown(2) or close(2)."""
+        sent: int = _send(descriptor, ctypes.c_void_p(start), count, _MORE)
+        return sent if sent >= 0 else -_errno()
 
     def end_output(self, descriptor: int) -> None:
         """shutdown(2) of the writing side."""

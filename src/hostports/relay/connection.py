@@ -19,13 +19,17 @@ _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EALREADY)
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The container's port: a packed socket address, the options of sockets to it, how they end."""
+    """The container's port: a packed socket address, the options of sockets to it, how they end.
+
+    `by_message` says that reads bring one message each (SCTP), not all the bytes there are.
+    """
 
     family: int
     protocol: int
     address: bytes
     options: tuple[Option, ...]
     ends: Ends
+    by_message: bool
 
 
 class Owner(Protocol):
@@ -49,8 +53,9 @@ class Connection:
 
     def __init__(self, streams: Streams, owner: Owner, client: int, container: int) -> None:
         self.streams = streams
-        self.to_container = Flow(self, Way.TO_CONTAINER, client, container)
-        self.to_client = Flow(self, Way.TO_CLIENT, container, client)
+        by_message = owner.destination.by_message
+        self.to_container = Flow(self, Way.TO_CONTAINER, client, container, by_message=by_message)
+        self.to_client = Flow(self, Way.TO_CLIENT, container, client, by_message=by_message)
         self.to_container.twin, self.to_client.twin = self.to_client, self.to_container
         self._owner = owner
         self._client = client
@@ -67,8 +72,10 @@ class Connection:
             state = calls.connect(self._container, destination.address)
         if state == 0:
             self.streams.poller.watch(self._container, INPUT, self.to_client)
-            self.streams.poller.watch(self._client, INPUT, self.to_container)
-            self.to_container.try_to_pump(to_end=True)
+            # What the client has said goes on before anything else: the container works meanwhile.
+            self.to_container.try_to_pump()
+            if self._open is not Open.NONE:
+                self.streams.poller.watch(self._client, INPUT, self.to_container)
         elif state in _UNDER_WAY:
             self.streams.poller.watch(self._container, BOTH, self)
             self.streams.poller.watch(self._client, _FAILURE, _Early(self))
@@ -83,8 +90,10 @@ class Connection:
             self.streams.answered(self)
             self.streams.poller.hand_over(self._container, self.to_client)
             self.streams.poller.hand_over(self._client, self.to_container)
+            # Asked for anew, it is told again what came along with the answer, as a greeting does.
+            self.streams.poller.change(self._container, INPUT)
             self.streams.poller.change(self._client, INPUT)
-            self.to_container.try_to_pump(to_end=True)
+            self.to_container.try_to_pump()
         elif state not in _UNDER_WAY:
             self._fail(state)
 
@@ -109,7 +118,7 @@ class Connection:
         other = self.to_client if way is Way.TO_CONTAINER else self.to_container
         if not other.done:
             with suppress(OSError):
-                other.pump(to_end=True)
+                other.pump()
         self.reset()
 
     def reset(self) -> None:

@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
+from sys import float_info
 from types import UnionType
 from typing import Any, Final
 
@@ -99,6 +99,11 @@ class Control:
         if self._leaving and not self._answering:
             self.poller.stop()
 
+    def gone(self, session: "Session") -> None:
+        """A daemon has hung up; its descriptor is kept for the next one."""
+        self._restock()
+        self.answered(session)
+
     def _leave(self) -> None:
         """Let the process end once everybody has been answered."""
         self._leaving = True
@@ -111,8 +116,9 @@ class Control:
             self.poller.watch(self._listening.fileno(), select.EPOLLIN, self)
 
     def _restock(self) -> None:
-        with suppress(OSError):
-            self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        if self._reserve is None:
+            with suppress(OSError):
+                self._reserve = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _answer(self, question: Frame) -> Steps[Frame]:
         """The answer: a body with a ``result``, or ``errors``."""
@@ -182,7 +188,9 @@ class Control:
         return _result(question, packed)
 
     def _stop(self, question: Frame) -> Steps[Frame]:
+        """Whoever has not read an earlier answer by now is not waited for."""
         yield from ()
+        self._answering.clear()
         self._leave()
         return _result(question)
 
@@ -200,7 +208,7 @@ def _result(question: Frame, result: object = None) -> Frame:
 
 def _seconds(question: Frame) -> float:
     seconds: float = _field(question, "seconds", int | float)
-    if not 0 <= seconds < inf:
+    if not 0 <= seconds <= float_info.max:
         raise Malformed(f"{seconds} seconds")
     return seconds
 
@@ -269,4 +277,4 @@ class Session:
         self._answer.close()
         self._control.poller.forget(self._connection.fileno())
         self._connection.close()
-        self._control.answered(self)
+        self._control.gone(self)

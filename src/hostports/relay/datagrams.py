@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 from array import array
+from mmap import mmap
 from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -64,7 +65,7 @@ def control_messages(control: bytes) -> dict[tuple[int, int], bytes]:
     return found
 
 
-def _address(memory: bytearray) -> int:
+def _address(memory: bytearray | mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
@@ -83,7 +84,8 @@ class Inbox:
     """Memory for `BATCH` messages, received at once."""
 
     def __init__(self) -> None:
-        self._payload = bytearray(BATCH * _SIZE)
+        # Pages that nothing was received in take no memory.
+        self._payload = mmap(-1, BATCH * _SIZE)
         self._names = bytearray(BATCH * _NAME)
         self._controls = bytearray(BATCH * _CONTROL)
         self._iovecs = bytearray(BATCH * _IOVEC.size)

@@ -7,6 +7,7 @@ is the kernel's. Sockets are edge-triggered: a way reads until there is no more,
 full.
 """
 
+import ctypes
 import os
 import select
 from typing import Final, Protocol
@@ -18,8 +19,10 @@ from hostports.relay.streams import Streams
 #: What a connection's sockets are watched for, and those of them that a way may write to again.
 INPUT: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 BOTH: Final = INPUT | select.EPOLLOUT
+#: The source's end, or failure, is known to come behind what can be read; the end, and no failure.
 _ENDING: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _READABLE: Final = select.EPOLLIN | _ENDING
+_END: Final = select.EPOLLRDHUP
 _GONE: Final = select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT
 
@@ -28,6 +31,7 @@ _SIZE: Final = 1 << 16
 _BUFFER: Final = bytearray(_SIZE)
 _BUFFERS: Final = [_BUFFER]
 _VIEW: Final = memoryview(_BUFFER)
+_START: Final = ctypes.addressof(ctypes.c_char.from_buffer(_BUFFER))
 #: Reads of at least this many bytes, this many times in a row, are a bulk transfer.
 _LARGE: Final = 1 << 15
 _BULK: Final = 3
@@ -62,7 +66,9 @@ class Flow:
     """A way of a connection: `source` is read, `target` is written to."""
 
     __slots__ = (
+        "_by_message",
         "_connection",
+        "_ending",
         "_large",
         "_pipe",
         "_piped",
@@ -79,7 +85,9 @@ class Flow:
 
     twin: "Flow"
 
-    def __init__(self, connection: Ends, way: Way, source: int, target: int) -> None:
+    def __init__(
+        self, connection: Ends, way: Way, source: int, target: int, *, by_message: bool
+    ) -> None:
         self.source = source
         self.target = target
         self.way = way
@@ -88,6 +96,9 @@ class Flow:
         #: Whether the end has been reached and passed on, or the connection closed.
         self.done = False
         self._connection = connection
+        self._by_message = by_message
+        #: Events that told of the source's end.
+        self._ending = 0
         self._unsent = b""
         self._pipe: Pipe | None = None
         self._piped = 0
@@ -102,38 +113,41 @@ class Flow:
     def ready(self, events: int) -> None:
         """The source has something to say, or takes again what the other way has for it."""
         if events & _WRITABLE and self.twin._stalled:  # noqa: SLF001 - the same class
-            self.twin.try_to_pump(to_end=True)
+            self.twin.try_to_pump()
         if self.done:
             if events & _GONE:
                 self._connection.broken(self.way)
-        elif events & _READABLE and not self._stalled:
-            self.try_to_pump(to_end=bool(events & _ENDING))
+        elif events & _READABLE:
+            self._ending |= events & _ENDING
+            if not self._stalled:
+                self.try_to_pump()
 
     def go_on(self) -> None:
         """Take another turn."""
         if not self.done and not self._stalled:
-            self.try_to_pump(to_end=True)
+            self.try_to_pump()
 
-    def try_to_pump(self, *, to_end: bool) -> None:
+    def try_to_pump(self) -> None:
         """Pump; if a socket fails, the connection is told so."""
         try:
-            self.pump(to_end=to_end)
+            self.pump()
         except OSError:
             self._connection.broken(self.way)
 
-    def pump(self, *, to_end: bool) -> None:
+    def pump(self) -> None:
         """Pass on what there is; raises `OSError` if a socket fails.
 
         A read that doesn't fill the buffer has emptied the source, unless its end is known to wait
-        behind it (`to_end`): an end that came along with data gives no event of its own.
+        behind it: an end that came along with data gives no event of its own.
         """
         if self._pipe is not None:
             self._pump_through_pipe(self._pipe)
         elif not self._unsent or self._send(self._unsent):
-            self._pump_through_buffer(to_end=to_end)
+            self._pump_through_buffer()
 
-    def _pump_through_buffer(self, *, to_end: bool) -> None:
-        source, target = self.source, self.target
+    def _pump_through_buffer(self) -> None:
+        source = self.source
+        read_on = self._by_message or self._ending
         for _ in range(_TURN):
             try:
                 count = _readv(source, _BUFFERS)
@@ -143,7 +157,7 @@ class Flow:
                 self._end()
                 return
             try:
-                sent = _write(target, _BUFFER if count == _SIZE else _VIEW[:count])
+                sent = self._pass_on(count)
             except BlockingIOError:
                 sent = 0
             self.moved += sent
@@ -155,7 +169,7 @@ class Flow:
             elif pipe := self._pipe_for_bulk():
                 self._pump_through_pipe(pipe)
                 return
-            if count < _SIZE and not to_end:
+            if count < _SIZE and not read_on:
                 return
         self._connection.streams.poller.again(self)
 
@@ -166,6 +180,15 @@ class Flow:
         self._unsent = b""
         self._give_pipe_back()
         del self.twin  # they name each other, and nothing looks for such circles
+
+    def _pass_on(self, count: int) -> int:
+        """Send what was read; how much of it."""
+        if self._ending != _END or self._by_message:
+            return _write(self.target, _BUFFER if count == _SIZE else _VIEW[:count])
+        sent = self._connection.streams.calls.send_before_end(self.target, _START, count)
+        if sent < 0:
+            raise OSError(-sent, os.strerror(-sent))
+        return sent
 
     def _send(self, unsent: bytes) -> bool:
         try:

@@ -130,10 +130,11 @@ class Holdings:
 
     def retire(self, seconds: float, emptied: Callable[[], None]) -> list[int]:
         """Drain all and give their sockets away; call back when no client is left."""
-        self._emptied = emptied
         listeners = list(self._serving.values())
         self._serving.clear()
         given = [each.give_away(self._until_ended(each, seconds)) for each in listeners]
+        # Not before all of them drain: one after the other, they may be the only one that does.
+        self._emptied = emptied
         self._tell_if_empty()
         return given
 

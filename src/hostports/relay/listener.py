@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from hostports.core.relay.allowlist import allows
@@ -49,11 +50,11 @@ class StreamListener:
         "_connections",
         "_ended",
         "_failed",
+        "_listening",
         "_moved_to_client",
         "_moved_to_container",
         "_opened",
         "_refused",
-        "_socket",
         "_streams",
         "binding",
         "destination",
@@ -62,14 +63,16 @@ class StreamListener:
     def __init__(self, streams: Streams, binding: PortBinding, listening: socket.socket) -> None:
         self.binding = binding
         self._streams = streams
-        self._socket = listening
-        self._connections: set[Connection] = set()
+        # A dict, as an empty set takes thrice the memory, and most ports have nobody.
+        self._connections: dict[Connection, None] = {}
         self._ended: Callable[[], None] | None = None
         self._opened = self._refused = self._failed = 0
         self._moved_to_container = self._moved_to_client = 0
         listening.settimeout(0)
         self.destination = _destination(binding, listening)
         streams.poller.watch(listening.fileno(), select.EPOLLIN, self)
+        #: The descriptor; below 0 once the port is left to others.
+        self._listening = listening.detach()
 
     def counters(self) -> RelayCounters:
         """What it has relayed until now."""
@@ -86,7 +89,7 @@ class StreamListener:
 
     def ready(self, events: int) -> None:  # noqa: ARG002 - there is but one event
         """Accept who waits."""
-        accept, listening = self._streams.calls.accept, self._socket.fileno()
+        accept, listening = self._streams.calls.accept, self._listening
         for _ in range(_TURN):
             if why := self._full():
                 self._wait(why)
@@ -102,8 +105,8 @@ class StreamListener:
 
     def resume(self) -> None:
         """Accept again; there may be room."""
-        if self._socket.fileno() >= 0:
-            self._streams.poller.watch(self._socket.fileno(), select.EPOLLIN, self)
+        if self._listening >= 0:
+            self._streams.poller.watch(self._listening, select.EPOLLIN, self)
 
     def drain(self, ended: Callable[[], None]) -> None:
         """Take no new clients, and leave the port; call back when the last one is gone."""
@@ -118,7 +121,7 @@ class StreamListener:
 
     def close(self) -> None:
         """Reset all connections, and leave the port to others."""
-        if self._socket.fileno() >= 0:
+        if self._listening >= 0:
             self._streams.poller.close(self._stop_listening())
         for each in tuple(self._connections):
             each.reset()
@@ -132,7 +135,7 @@ class StreamListener:
 
     def gone(self, connection: Connection) -> None:
         """A connection is closed."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._moved_to_container += connection.to_container.moved
         self._moved_to_client += connection.to_client.moved
         self._streams.closed(self)
@@ -145,8 +148,9 @@ class StreamListener:
 
     def _stop_listening(self) -> int:
         self._streams.forget(self)
-        self._streams.poller.forget(self._socket.fileno())
-        return self._socket.detach()
+        self._streams.poller.forget(self._listening)
+        given, self._listening = self._listening, -1
+        return given
 
     def _full(self) -> str:
         limit = self._streams.settings.connections_per_binding
@@ -157,7 +161,7 @@ class StreamListener:
     def _wait(self, why: str) -> None:
         """Leave new clients in the kernel's queue until there is room."""
         self._streams.log.warn(str(self.binding), why)
-        self._streams.poller.forget(self._socket.fileno())
+        self._streams.poller.forget(self._listening)
         self._streams.wait(self)
 
     def _not_accepted(self, number: int) -> None:
@@ -168,7 +172,7 @@ class StreamListener:
     def _take(self, client: int) -> None:
         prologue = b""
         if self.binding.allow_from or self.binding.proxy_protocol:
-            found = _ends(client, self._socket.family)
+            found = _ends(client, socket_family(self.binding.socket.ip))
             if found is None or not allows(self.binding.allow_from, found[0][0]):
                 self._refuse(client, listed=found is None)
                 return
@@ -181,7 +185,7 @@ class StreamListener:
             return
         connection = Connection(self._streams, self, client, container)
         connection.to_container.prepend(prologue)
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._opened += 1
         self._streams.opened()
         connection.start()
@@ -208,15 +212,16 @@ def _destination(binding: PortBinding, listening: socket.socket) -> Destination:
     family = socket_family(binding.container_ip)
     address = packed(binding.container_ip, binding.container_port)
     if binding.protocol is Protocol.SCTP:
-        options: tuple[Option, ...] = (Option(socket.IPPROTO_SCTP, _SCTP_INITMSG, _MOST_STREAMS),)
-        return Destination(family, socket.IPPROTO_SCTP, address, options, SCTP_ENDS)
+        protocol = socket.IPPROTO_SCTP
+        streams = Option(protocol, _SCTP_INITMSG, _MOST_STREAMS)
+        return Destination(family, protocol, address, (streams,), SCTP_ENDS, by_message=True)
     # What a client wrote alone arrives alone.
     _set(listening, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    nodelay = Option(socket.IPPROTO_TCP, socket.TCP_NODELAY, struct.pack("i", 1))
-    return Destination(family, 0, address, (nodelay, *_keepalive(listening)), TCP_ENDS)
+    options = _options(((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *_keepalive(listening)))
+    return Destination(family, 0, address, options, TCP_ENDS, by_message=False)
 
 
-def _keepalive(listening: socket.socket) -> tuple[Option, ...]:
+def _keepalive(listening: socket.socket) -> list[tuple[int, int, int]]:
     """Probe both sides alike; accepted sockets inherit from the one that listens (tcp(7))."""
     times = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     names = (
@@ -224,12 +229,16 @@ def _keepalive(listening: socket.socket) -> tuple[Option, ...]:
         *((socket.IPPROTO_TCP, name) for name in times),
     )
     if not listening.getsockopt(*names[0]):
-        for (level, name), value in zip(names, (1, _KEEPALIVE_S, _KEEPALIVE_S), strict=False):
+        names = names[:-1]  # how many probes, the network namespace says to all sockets alike
+        for (level, name), value in zip(names, (1, _KEEPALIVE_S, _KEEPALIVE_S), strict=True):
             _set(listening, level, name, value)
-    return tuple(
-        Option(level, name, struct.pack("i", listening.getsockopt(level, name)))
-        for level, name in names
-    )
+    return [(*each, listening.getsockopt(*each)) for each in names]
+
+
+@lru_cache
+def _options(values: tuple[tuple[int, int, int], ...]) -> tuple[Option, ...]:
+    """Options with these values: thousands of ports share them."""
+    return tuple(Option(level, name, struct.pack("i", value)) for level, name, value in values)
 
 
 def _set(listening: socket.socket, level: int, name: int, value: int) -> None:

@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 #: Events taken at once.
 _BATCH: Final = 512
+#: Seconds to wait at most; epoll_wait(2) takes no more than 24 days.
+_LONGEST_S: Final = 86_400.0
 
 
 class Handler(Protocol):
@@ -108,5 +110,5 @@ class Poller:
         if self._again:
             return 0
         if self._timers:
-            return max(0.0, self._timers[0][0] - monotonic())
+            return min(max(0.0, self._timers[0][0] - monotonic()), _LONGEST_S)
         return -1

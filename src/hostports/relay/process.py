@@ -4,9 +4,11 @@ import gc
 import os
 import socket
 import sys
-from argparse import ArgumentParser, Namespace
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final, NoReturn
 
+from hostports.errors import quoted
 from hostports.model.relay import RelaySettings
 from hostports.relay.calls import LinuxCalls
 from hostports.relay.control import Control
@@ -17,17 +19,24 @@ from hostports.relay.privileges import drop_privileges, raise_descriptor_limit
 from hostports.relay.streams import Streams
 from hostports.relay.udp import Datagrams
 
+_STDIN: Final = 0
+#: The exit status for what can't be used.
+_UNUSABLE: Final = 2
+
 
 def main() -> None:
     """Serve until told to stop; standard input is the listening control socket (inetd's way)."""
-    chosen = _options()
+    user, settings = _options(sys.argv[1:])
     raise_descriptor_limit()
-    control = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    control = _control_socket()
     os.chdir("/")
-    drop_privileges(chosen.user)
-    settings = RelaySettings(
-        **{each.name: getattr(chosen, each.name) for each in fields(RelaySettings)}
-    )
+    try:
+        drop_privileges(user)
+    except KeyError:
+        _fail(
+            f"there is no user {quoted(user)} to become",
+            "add it, or name another one with --user",
+        )
     serve(control, settings)
 
 
@@ -44,10 +53,35 @@ def serve(control: socket.socket, settings: RelaySettings) -> None:
     holdings.close()
 
 
-def _options() -> Namespace:
-    parser = ArgumentParser("hostports.relay", description=__doc__)
-    parser.add_argument("--user", default="nobody", help="whom to become when started by root")
-    for each in fields(RelaySettings):
-        flag = f"--{each.name.replace('_', '-')}"
-        parser.add_argument(flag, type=type(each.default), default=each.default)
-    return parser.parse_args()
+def _control_socket() -> socket.socket:
+    """What standard input is, and it is so no longer: once closed, nobody listens there."""
+    try:
+        control = socket.socket(fileno=os.dup(_STDIN))
+    except OSError:
+        _fail("standard input is no socket", "leave it to the daemon to start a relay")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.close(nothing)
+    return control
+
+
+def _fail(what: str, mend: str) -> NoReturn:
+    print(f"hostports.relay: {what}; {mend}", file=sys.stderr)  # noqa: T201 - whoever starts it reads
+    sys.exit(_UNUSABLE)
+
+
+def _options(arguments: Sequence[str]) -> tuple[str, RelaySettings]:
+    """Whom to become when started by root, and the limits: all as ``--name=value``.
+
+    Read by hand, as argparse would stay in memory: a tenth of all that a relay takes.
+    """
+    given = dict(each.removeprefix("--").partition("=")[::2] for each in arguments)
+    user = given.pop("user", "nobody")
+    defaults = {name.replace("_", "-"): value for name, value in asdict(RelaySettings()).items()}
+    for name in given.keys() - defaults:
+        _fail(f"there is no option {quoted(name)}", f"use --user=…, --{'=…, --'.join(defaults)}=…")
+    try:
+        chosen = {name: type(defaults[name])(value) for name, value in given.items()}
+    except ValueError as error:
+        _fail(f"{' '.join(arguments)}: {error}", "write each as --NAME=NUMBER")
+    return user, RelaySettings(**{name.replace("-", "_"): chosen[name] for name in chosen})

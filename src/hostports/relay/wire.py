@@ -97,7 +97,7 @@ class Assembly:
 
         Raises `EOFError` at the end, `Malformed`, or `OSError` as recvmsg(2) does.
         """
-        data, ancillary, _, _ = connection.recvmsg(_AT_ONCE, _CONTROL_SIZE)
+        data, ancillary, _, _ = connection.recvmsg(_AT_ONCE, _CONTROL_SIZE, socket.MSG_CMSG_CLOEXEC)
         self._descriptors += _received_descriptors(ancillary)
         if not data:
             raise EOFError
@@ -120,9 +120,11 @@ class Assembly:
             raise Malformed("more than a frame")
         try:
             body = json.loads(self._bytes[_HEADER.size : body_end])
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise Malformed(str(error)) from error
         lost = announced - len(self._descriptors)
+        if lost < 0:
+            raise Malformed(f"{len(self._descriptors)} descriptors, but {announced} announced")
         return Frame(kind, body, self._descriptors, version, lost)
 
 
