@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hostports.core.doctor import findings
 from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
+from hostports.daemon.memory import give_back
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.interfaces import Inspection
 from hostports.model.event import Event, Finding, Happening
@@ -18,6 +19,8 @@ from hostports.model.port import PortBinding, PortSpec
 from hostports.model.published import PublishedPort
 
 Result = TypeVar("Result")
+#: Bindings of one request that leave megabytes behind.
+_LARGE: Final = 1_000
 
 
 class RegistryService:
@@ -98,6 +101,7 @@ class RegistryService:
         published = await self.change(partial(self.registry.publish, request))
         bindings = [each.binding for each in published.ports]
         self.tell(Happening.PORTS_PUBLISHED, endpoint=request.endpoint, bindings=bindings)
+        await self._tidy_up(len(bindings))
         return published
 
     async def plan(self, request: PortsRequest) -> Plan:
@@ -110,7 +114,12 @@ class RegistryService:
         """Take ports back: what specs mean, or everything."""
         gone = await self.change(partial(self.registry.unpublish, endpoint, specs, kill=kill))
         self.tell(Happening.PORTS_UNPUBLISHED, endpoint=endpoint, bindings=gone)
+        await self._tidy_up(len(gone))
         return gone
+
+    async def _tidy_up(self, bindings: int) -> None:
+        if bindings >= _LARGE:
+            await self.change(give_back)
 
     async def ports(self, endpoint: str | None = None) -> Sequence[PublishedPort]:
         """What is published, of all endpoints or one, with what has passed."""
