@@ -6,7 +6,7 @@ NGINX := $(VENV)/nginx/usr/sbin/nginx
 
 .PHONY: setup demo test lint types golden docs man bench soak clean
 
-setup: $(VENV)/.ready $(NGINX)
+setup: $(VENV)/.ready
 	@{ command -v nft && command -v ip; } >/dev/null || { apt-get update -q && apt-get install -qy nftables iproute2; }
 
 # Debian's python3 makes no virtual environments until python3-venv is there.
@@ -25,7 +25,7 @@ $(NGINX): | $(VENV)/.ready
 demo: setup
 	@demo/demo.sh
 
-test: lint types
+test: lint types $(NGINX)
 	$(BIN)/pytest
 
 lint: setup

@@ -30,6 +30,9 @@ def listening_at(path: Path, mode: int) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
+    # connect(2) refuses a regular file with ECONNREFUSED, too: that one is not ours to remove.
+    if path.exists() and not path.is_socket():
+        raise OSError(errno.EEXIST, "something that is no socket is there")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

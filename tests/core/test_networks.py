@@ -66,6 +66,12 @@ def test_names_of_interfaces_fit_and_differ(one: str, other: str) -> None:
     assert (bridge_name(one) == bridge_name(other)) == (one == other)
 
 
+def test_a_host_without_ipv6_gets_networks_without_it() -> None:
+    made = decide_network(NetworkRequest("lab"), [], HostLinks(ipv6=False))
+    assert made.subnet_ipv4
+    assert made.subnet_ipv6 is None
+
+
 def test_a_host_without_a_free_subnet_says_so() -> None:
     with pytest.raises(NoAddressFree, match="give one with --subnet"):
         decide_network(NetworkRequest("lab"), [], routed("10.0.0.0/8", "172.16.0.0/12"))
@@ -101,6 +107,10 @@ def test_what_is_taken_is_refused_by_the_name_of_its_holder(
         (["10.1.0.0/24", "10.2.0.0/24"], "subnet of that family"),
         (["10.1.0.0/31"], "no room"),
         (["fd00::/127"], "no room"),
+        (["224.0.0.0/24"], "no hosts'"),
+        (["127.0.0.0/24"], "no hosts'"),
+        (["fe80::/64"], "no hosts'"),
+        (["0.0.0.0/8"], "no hosts'"),
     ],
 )
 def test_subnets_that_make_no_network_are_refused(subnets: list[str], reason: str) -> None:

@@ -65,6 +65,7 @@ def test_the_relay_can_be_switched_off() -> None:
         ({"relay_settings": {"connections": -1}}, "connections"),
         ({"relay_settings": {"connections": True}}, "connections"),
         ({"allow_direct_routing": "yes"}, "allow_direct_routing = yes"),
+        ({"relay_settings": {"connections": float("inf")}}, "connections"),
         ({"config": "/nowhere/hostports.toml"}, "/nowhere/hostports.toml"),
     ],
 )

@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM
 
 import pytest
 from pyroute2 import IPRoute
@@ -263,3 +264,112 @@ def test_run_uses_the_daemon_that_is_there_and_gives_its_commands_status(made: S
     assert said.returncode == 7
     names = [each["name"] for each in made.client.endpoints()["endpoints"]]
     assert names == ["nat1", "nat2"]
+
+
+def test_run_takes_down_what_its_daemon_left_when_that_was_killed(tmp_path: Path) -> None:
+    told = tmp_path / "pids"
+    script = f"ps -o ppid= -p $$ > {told}; while :; do sleep 0.1; done"
+    with wired() as lab, lab.namespaces["host"].entered():
+        command = [*COMMAND, "run", "-p", "8080:80", "--", "sh", "-c", script]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        eventually(lambda: told.exists() and told.read_text(), "the command runs")
+        (daemon,) = children(process.pid, "daemon")
+        os.kill(daemon, SIGKILL)
+        process.send_signal(SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE_S * 2)
+        assert "private daemon" in said
+        assert leftovers(lab) == []
+
+
+def children(pid: int, word: str) -> list[int]:
+    """The processes that a process has started with a word in their command line."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(each) for each in found if word in Path(f"/proc/{each}/cmdline").read_text().split("\0")
+    ]
+
+
+def test_what_could_not_be_closed_is_not_opened_by_the_next_reload(made: Site) -> None:
+    """Somebody flushes the rules, an endpoint goes, and another one gets its address."""
+    made.publish("nat1", "8080:80")
+    with made.lab.namespaces["host"].entered():
+        nft("flush", "ruleset")
+    assert made.daemon.command("ls").returncode == 0
+    assert made.daemon.command("endpoint", "rm", "nat1").returncode == 1
+    assert made.daemon.command("reload").returncode == 0
+    made.add_container("nat1")
+    assert made.answers(host_probe("remote", 8080), seconds=SILENCE_S) == ["refused"]
+    made.publish("nat1", "8080:81")
+    assert made.answers(host_probe("remote", 8080)) == ["nat1"]
+
+
+def test_down_on_exit_leaves_nothing_although_somebody_deleted_the_rules(tmp_path: Path) -> None:
+    with site(tmp_path) as made:
+        for name in ("nat1", "other1"):
+            made.client.create_network(name.rstrip("1"))
+            made.add_container(name)
+            made.publish(name, "80")
+        made.daemon.stop()
+        made.daemon.start("--down-on-exit")
+        with made.lab.namespaces["host"].entered():
+            nft("delete", "table", "inet", "hostports")
+        made.daemon.process.send_signal(SIGTERM)
+        made.daemon.process.wait(PATIENCE_S)
+        assert leftovers(made.lab) == []
+
+
+def test_listing_goes_on_while_ports_come_and_go(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(come_and_go, made)
+        while not changing.done():
+            listed = made.client.ports()["bindings"]
+            assert {each["host_port"] for each in listed} >= {8080}
+        changing.result()
+
+
+def come_and_go(made: Site) -> None:
+    for _ in range(30):
+        made.publish("nat2", "9000-9009:9000-9009")
+        made.client.unpublish("nat2", ["9000-9009:9000-9009"])
+
+
+def test_removals_tell_of_the_ports_that_went_along(made: Site) -> None:
+    made.publish("nat1", "8080:80")
+    made.publish("nat2", "8081:80")
+    with made.client.events() as events:
+        made.client.remove_endpoint("nat1")
+        made.client.remove_network("nat", force=True)
+        told = [next(events) for _ in range(4)]
+    assert [(each["event"], each["endpoint"]) for each in told] == [
+        ("ports.unpublished", "nat1"),
+        ("endpoint.removed", "nat1"),
+        ("ports.unpublished", "nat2"),
+        ("network.removed", ""),
+    ]
+
+
+def test_the_configuration_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "hostports.toml"
+    file.write_text("")
+    with site(tmp_path, "--config", str(file)) as made:
+        made.client.create_network("nat")
+        made.add_container("nat1")
+        made.publish("nat1", "8080:80")
+        direct = Probe("remote", made.addresses["nat1"][4], 80)
+        assert made.answers(direct, seconds=SILENCE_S) == ["nothing"]
+        file.write_text("allow_direct_routing = true\nrelay = false\n")
+        reread(made)
+        assert made.answers(direct, Probe("host", "127.0.0.1", 8080)) == ["nat1", "nat1"]
+        file.write_text("allow_direct_routing = 7\n")
+        made.daemon.process.send_signal(SIGHUP)
+        assert made.client.health()["status"] == "ok"
+        assert made.answers(direct) == ["nat1"]
+        file.write_text("")
+
+
+def reread(made: Site) -> None:
+    """Let the daemon read its configuration again, and wait until it has."""
+    with made.client.events() as events:
+        made.daemon.process.send_signal(SIGHUP)
+        assert next(events)["event"] == "firewall.rebuilt"

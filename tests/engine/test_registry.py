@@ -351,3 +351,86 @@ def test_a_new_relay_that_fails_may_be_tried_again(site: Site) -> None:
         serve_again(site.registry, site.store.load())
     assert serve_again(site.registry, site.store.load()) == Return()
     assert site.registry.ports() == ports
+
+
+def with_a_lost_port() -> Site:
+    """After a restart of the host, on which somebody else has port 8080 by then."""
+    before = Site()
+    before.web()
+    before.publish("8080:80", "8081:81")
+    site = Site()
+    site.store = before.store
+    site.occupy(8080)
+    site.restart()
+    return site
+
+
+def test_what_was_lost_can_be_unpublished_and_then_stays_away() -> None:
+    site = with_a_lost_port()
+    assert [str(each.binding.host_socket) for each in site.registry.lost] == ["0.0.0.0:8080/tcp"]
+    assert len(site.registry.unpublish("web")) == 4
+    assert (site.registry.lost, site.registry.ports()) == ([], [])
+    assert site.store.dump() == ["network lab", "endpoint web on lab"]
+
+
+def test_what_was_lost_goes_with_its_endpoint() -> None:
+    site = with_a_lost_port()
+    site.registry.remove_endpoint("web")
+    assert site.registry.lost == []
+    assert site.store.dump() == ["network lab"]
+
+
+def test_whoever_publishes_a_port_that_was_lost_has_it_for_good() -> None:
+    site = with_a_lost_port()
+    for other in site.kernel.sockets():
+        site.kernel.close(other)
+    site.publish("0.0.0.0:8080:82")
+    assert site.registry.lost == []
+    assert not any("8080:10.87.0.2:80/tcp" in line for line in site.store.dump())
+
+
+def test_an_unpublish_that_can_not_be_recorded_changes_nothing_and_may_be_tried_again(
+    site: Site,
+) -> None:
+    site.web()
+    site.publish("8080:80")
+    before = site.dump()
+    site.faults.failing = {"store.record": [1 + site.faults.calls.count("store.record")]}
+    with pytest.raises(HostportsError, match="injected"):
+        site.registry.unpublish("web")
+    assert site.dump() == before
+    assert len(site.registry.unpublish("web")) == 2
+    assert site.registry.ports() == []
+
+
+def test_a_daemon_that_was_killed_in_the_middle_of_a_removal_can_finish_it(site: Site) -> None:
+    """The record is struck out last, so the next life knows of what is left."""
+    empty = site.dump()
+    site.web()
+    site.links.detach(site.registry.endpoint("web"))
+    site.links.remove_bridge(site.registry.network("lab"))
+    assert site.restart() == Return()
+    site.registry.remove_network("lab", force=True)
+    assert site.dump() == empty
+
+
+def test_a_removal_that_can_not_be_recorded_may_be_tried_again(site: Site) -> None:
+    empty = site.dump()
+    site.web()
+    site.faults.failing = {"store.record": [EVERY]}
+    with pytest.raises(ReleaseFailed, match="injected"):
+        site.registry.remove_network("lab", force=True)
+    site.faults.failing = {}
+    site.registry.remove_network("lab", force=True)
+    assert site.dump() == empty
+
+
+def test_a_namespace_that_goes_by_a_process_is_not_attached_again(site: Site) -> None:
+    """Its number may be another process's after a restart."""
+    site.registry.create_network(NetworkRequest("lab"))
+    site.registry.add_endpoint(EndpointRequest("lab", "web", "/proc/812/ns/net"))
+    rebooted = Site()
+    rebooted.store = site.store
+    (failure,) = rebooted.restart().failures
+    assert "another process" in str(failure)
+    assert not any("cable" in line for line in rebooted.links.dump())

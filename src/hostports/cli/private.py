@@ -43,6 +43,7 @@ def private_daemon(command: Sequence[str], complain: Callable[[str], None]) -> I
                 failed = _stop(daemon)
                 if ready and failed:
                     complain(f"the private daemon {failed}: {_last_line(log)}")
+                    _take_down(command, directory, log, complain)
 
 
 def _started(command: Sequence[str], directory: str, log: Path) -> "Popen[str]":
@@ -65,6 +66,19 @@ def _started(command: Sequence[str], directory: str, log: Path) -> "Popen[str]":
             start_new_session=True,  # Ctrl-C is the command's
             preexec_fn=end_with_us,  # noqa: PLW1509 - there are no threads yet
         )
+
+
+def _take_down(
+    command: Sequence[str], directory: str, log: Path, complain: Callable[[str], None]
+) -> None:
+    """Let another daemon bring back what one that was killed has left, and take it down."""
+    with _started(command, directory, log) as another:
+        try:
+            _await_ready(another, log)
+        except HostportsError as error:
+            complain(str(error))
+        if failed := _stop(another):
+            complain(f"what it has left can't be taken down: {_last_line(log)} ({failed})")
 
 
 def _await_ready(daemon: "Popen[str]", log: Path) -> None:

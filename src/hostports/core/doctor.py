@@ -4,20 +4,35 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from hostports.core.rules.settings import FORWARDING
+from hostports.errors import HostportsError
 from hostports.model.address import Family
 from hostports.model.condition import Condition
 from hostports.model.event import Finding, Severity
 from hostports.model.network import BridgeNetwork
+from hostports.model.port import PortBinding
 
 _ACCEPT_NFT: Final = "nft insert rule {chain} ct status dnat accept"
 _ACCEPT_IPTABLES: Final = "{command} -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"
 _COMMANDS: Final = {"ip filter FORWARD": "iptables", "ip6 filter FORWARD": "ip6tables"}
 
 
-def findings(condition: Condition, networks: Iterable[BridgeNetwork]) -> list[Finding]:
-    """All there is to say, problems first; one that says so where nothing is wrong."""
-    found = [*_firewall(condition), *_forwarding(condition, list(networks))]
-    found += _others(condition)
+def findings(
+    condition: Condition,
+    networks: Iterable[BridgeNetwork],
+    lost: Iterable[tuple[PortBinding, HostportsError]] = (),
+    relay: HostportsError | None = None,
+) -> list[Finding]:
+    """All there is to say, problems first; one that says so where nothing is wrong.
+
+    `lost` are ports that could not be had, and why; `relay` is why it can't be asked, if it can't.
+    """
+    found = [*_firewall(condition), *_forwarding(condition, list(networks)), *_others(condition)]
+    if relay is not None:
+        mend = relay.hint or "restart the daemon"
+        found.append(Finding(Severity.PROBLEM, relay.message, mend))
+    for binding, error in lost:
+        mend = f"{error.hint}; then restart the daemon, or unpublish it"
+        found.append(Finding(Severity.PROBLEM, f"{binding} is lost: {error.message}", mend))
     order = [Severity.PROBLEM, Severity.WARNING, Severity.OK]
     return sorted(found, key=lambda each: order.index(each.severity)) or [
         Finding(Severity.OK, "nothing on this host keeps published ports from being reached")

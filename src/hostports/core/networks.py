@@ -199,11 +199,12 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 def _free_subnets(
     name: str, others: Iterable[BridgeNetwork], links: HostLinks
 ) -> tuple[IPNetwork, ...]:
+    """One of each family that the host has."""
     used = _used(others, links)
-    return (
-        _first_free(_candidates_ipv4(), used, "IPv4"),
-        _first_free(_candidates_ipv6(name), used, "IPv6"),
-    )
+    ipv4 = _first_free(_candidates_ipv4(), used, "IPv4")
+    if not links.ipv6:
+        return (ipv4,)
+    return ipv4, _first_free(_candidates_ipv6(name), used, "IPv6")
 
 
 def _first_free(candidates: Iterable[IPNetwork], used: Iterable[IPNetwork], of: str) -> IPNetwork:
@@ -231,7 +232,7 @@ def _by_family(subnets: Iterable[IPNetwork]) -> tuple[IPv4Network | None, IPv6Ne
     ipv4: IPv4Network | None = None
     ipv6: IPv6Network | None = None
     for subnet in subnets:
-        _refuse_small(subnet)
+        _refuse_unfit(subnet)
         if isinstance(subnet, IPv4Network):
             _refuse_second(subnet, ipv4)
             ipv4 = subnet
@@ -248,8 +249,11 @@ def _refuse_second(subnet: IPNetwork, first: IPNetwork | None) -> None:
         )
 
 
-def _refuse_small(subnet: IPNetwork) -> None:
-    """A gateway and one endpoint are the least."""
+def _refuse_unfit(subnet: IPNetwork) -> None:
+    """A gateway and one endpoint are the least, and they must be hosts' addresses."""
+    special = subnet.is_multicast or subnet.is_loopback or subnet.is_link_local
+    if special or subnet[0].is_unspecified:
+        raise UnusableValue(str(subnet), "its addresses are no hosts'", "give a private subnet")
     if subnet.max_prefixlen - subnet.prefixlen < 2:
         raise UnusableValue(str(subnet), "it has no room for endpoints", "give a larger subnet")
 

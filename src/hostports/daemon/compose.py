@@ -1,17 +1,18 @@
 """What the daemon is made of: the only place that names the real edges."""
 
 import os
-import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from hostports.core.rules.data import Settings
 from hostports.daemon.config import Config, FirewallChoice, Rootless
 from hostports.daemon.relay import RelayKeeper
-from hostports.daemon.sole import claim_namespace
+from hostports.daemon.sole import Claim, claim_namespace
 from hostports.engine import Edges, Engine
 from hostports.engine.registry import Registry
 from hostports.engine.restart import Return, bring_back
+from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
@@ -31,7 +32,7 @@ RealFirewall: TypeAlias = NftablesFirewall | NoFirewall
 class Composition:
     """The parts that the daemon's life concerns, and what did not come back at the start."""
 
-    claim: socket.socket
+    claim: Claim
     registry: Registry
     store: SqliteStore
     firewall: RealFirewall
@@ -43,17 +44,26 @@ class Composition:
 def compose(config: Config) -> Composition:
     """Put everything together, and bring back what is recorded.
 
-    Raises `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed` or
-    `NotPermitted`.
+    If that fails, all is as before, but for a relay that was started, and holds nothing. Raises
+    `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed`, `NotPermitted`.
     """
     _refuse_unbuilt(config)
+    with UndoStack() as undo:
+        return _composed(config, undo)
+
+
+def _composed(config: Config, undo: UndoStack) -> Composition:
     claim = claim_namespace()
+    undo.push(claim.close)
     store = SqliteStore(config.state_file)
+    undo.push(store.close)
     state = store.load()
     sockets = LinuxHostSockets()
     relay = RelayKeeper(config.relay_socket, config.relay_settings) if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
     firewall = _firewall(config, state)
+    if not state.networks:
+        undo.push(firewall.remove)
     if relay is not None:
         sockets.inherit(relay.attend())
     edges = Edges(
@@ -68,7 +78,15 @@ def compose(config: Config) -> Composition:
     registry = Registry(Engine(edges), config.default_host_ip)
     returned = bring_back(registry, state)
     sockets.disinherit()
-    return Composition(claim, registry, store, firewall, relay, LinuxInspection(), returned)
+    return Composition(
+        claim,
+        registry,
+        store,
+        firewall,
+        relay,
+        LinuxInspection(ours=isinstance(firewall, NftablesFirewall)),
+        returned,
+    )
 
 
 def settings(config: Config) -> Settings:
@@ -78,17 +96,27 @@ def settings(config: Config) -> Settings:
 
 def take_down(composition: Composition) -> None:
     """Unpublish everything, remove networks and endpoints, and leave nothing behind."""
-    for network in composition.registry.networks():
-        composition.registry.remove_network(network.name, force=True)
-    if composition.relay is not None:
-        composition.relay.stop()
-    composition.firewall.remove()
+    registry, relay = composition.registry, composition.relay
+    take_all(
+        [
+            *(
+                partial(registry.remove_network, each.name, force=True)
+                for each in registry.networks()
+            ),
+            *([relay.stop] if relay is not None else []),
+            composition.firewall.remove,
+        ]
+    )
 
 
 def _refuse_unbuilt(config: Config) -> None:
     if config.firewall is FirewallChoice.IPTABLES:
         raise UnusableValue(
             "iptables", "only the nftables firewall is built yet", "use it, or --firewall none"
+        )
+    if config.firewall is FirewallChoice.NONE and not config.relay:
+        raise UnusableValue(
+            "--firewall none", "without a relay nothing would serve a port", "leave the relay on"
         )
     if config.rootless is Rootless.AUTO and "ROOTLESSKIT_STATE_DIR" in os.environ:
         raise UnusableValue(

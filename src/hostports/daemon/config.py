@@ -91,6 +91,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise UnusableValue(
             str(path), f"it can't be read: {error.strerror}", "name another file"
         ) from None
+    except UnicodeDecodeError:
+        raise UnusableValue(str(path), "it is no text in UTF-8", "name another file") from None
     try:
         read = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,7 +108,7 @@ def _converted(name: str, value: object) -> Any:  # noqa: ANN401 - each setting 
         raise UnusableValue(name, "there is no such setting", f"the settings are {names}")
     try:
         return _CONVERTERS[name](value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise UnusableValue(
             f"{name} = {value}", str(error), "see `hostports daemon --help`"
         ) from None

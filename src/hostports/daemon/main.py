@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,14 +23,18 @@ from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
 from hostports.daemon.service import RegistryService
 from hostports.engine.restart import Return, serve_again
-from hostports.errors import DaemonThere, HostportsError, Kind, ServingFailed, UnusableValue
+from hostports.errors import (
+    DaemonThere,
+    HostportsError,
+    NotPermitted,
+    ServingFailed,
+    UnusableValue,
+)
 from hostports.linux.nftables import NftablesFirewall
 from hostports.model.event import Happening
 from hostports.unix import listening_at
 
 log: Final = logging.getLogger("hostports")
-#: Exit statuses of the command (INTERFACE.md).
-_EXITS: Final = {Kind.UNUSABLE: 2, Kind.CONFLICT: 4, Kind.NOT_PERMITTED: 6}
 #: Objects made before the garbage collector looks at them, and how much rarer at older ones.
 _COLLECTIONS: Final = (50_000, 20, 50)
 #: Requests under way get so many seconds when the daemon stops.
@@ -43,17 +48,13 @@ _SOCKET_MODE: Final = 0o660
 
 
 def run(flags: Mapping[str, object]) -> int:
-    """Run the daemon until it is told to stop; the exit status."""
+    """Run the daemon until it is told to stop; the exit status. Raises `HostportsError`."""
     # A large request makes a hundred thousand objects, none of them in circles: looking for these
     # every 700 objects, as is the default, takes a fifth of the time.
     gc.set_threshold(*_COLLECTIONS)
-    try:
-        config = load(flags)
-        logs.set_up(config.log_format)
-        asyncio.run(Daemon(flags, config).live())
-    except HostportsError as error:
-        print(f"hostports: {error}", file=sys.stderr)  # noqa: T201 - the reason for not starting
-        return _EXITS.get(error.kind, 1)
+    config = load(flags)
+    logs.set_up(config.log_format)
+    asyncio.run(Daemon(flags, config).live())
     return 0
 
 
@@ -73,7 +74,6 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self._config.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         with _listening(self._config) as listening:
             self._composition = await asyncio.to_thread(compose, self._config)
             self._service = RegistryService(
@@ -104,11 +104,13 @@ class Daemon:
 
     async def _go(self) -> None:
         """Leave what is published as it is, unless it shall go, too."""
-        if self._config.down_on_exit:
-            await self._service.change(partial(take_down, self._composition))
-        self._service.close()
-        self._composition.store.close()
-        self._composition.claim.close()
+        try:
+            if self._config.down_on_exit:
+                await self._service.change(partial(take_down, self._composition))
+        finally:
+            self._service.close()
+            self._composition.store.close()
+            self._composition.claim.close()
         log.info("stopped")
 
     def _report(self, returned: Return) -> None:
@@ -166,7 +168,9 @@ class Daemon:
         self._composition.registry.default_host_ip = config.default_host_ip
         firewall = self._composition.firewall
         if isinstance(firewall, NftablesFirewall):
-            await self._service.change(partial(firewall.reconfigure, settings(config)))
+            # The relay that is there stays, or stays away, until the next start.
+            wanted = replace(settings(config), relay=self._config.relay)
+            await self._service.change(partial(firewall.reconfigure, wanted))
         self._service.tell(Happening.FIREWALL_REBUILT)
         log.info("configuration read again")
 
@@ -179,26 +183,36 @@ class Daemon:
     def _done(self, task: asyncio.Future[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("failed: %s", error, exc_info=error)
+            unexpected = None if isinstance(error, HostportsError) else error
+            log.error("failed: %s", error, exc_info=unexpected)
 
 
 def _listening(config: Config) -> socket.socket:
-    """The API's socket: systemd's, or one of our own. Raises `ServingFailed` or `DaemonThere`."""
-    if given := systemd.listening_socket():
-        return given
+    """The API's socket: systemd's, or one of our own.
+
+    Raises `DaemonThere`, `NotPermitted` or `ServingFailed`.
+    """
     path = config.api_socket
     group = _group(config.group) if config.group else -1
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for folder in (config.run, path.parent):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if given := systemd.listening_socket():
+            return given
         made = listening_at(path, _SOCKET_MODE)
         os.chown(path, -1, group)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise DaemonThere(
-                f"another daemon serves at {path}", "stop it, or choose another --socket"
-            ) from error
-        raise ServingFailed(f"nobody can be served at {path}: {error.strerror}") from error
+        raise _not_served(path, error) from error
     return made
+
+
+def _not_served(path: Path, error: OSError) -> HostportsError:
+    if error.errno == errno.EADDRINUSE:
+        mend = "stop it, or choose another --socket"
+        return DaemonThere(f"another daemon serves at {path}", mend)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NotPermitted(f"{path} can't be made: {error.strerror}", "run as root")
+    return ServingFailed(f"nobody can be served at {path}: {error.strerror}")
 
 
 def _group(name: str) -> int:

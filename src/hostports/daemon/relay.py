@@ -33,7 +33,9 @@ class RelayKeeper:
         """
         try:
             greeting = self.client.hello()
-        except RelayFailed:
+        except RelayFailed as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise  # it is there, with connections, and may only be busy
             self.start()
             return ()
         if greeting.understood:
@@ -46,7 +48,7 @@ class RelayKeeper:
         """Start a relay where none serves. Raises `RelayFailed`."""
         self.client.close()
         if self._child is not None:
-            self._child.wait()  # it has ended, and would else stay a zombie
+            self._child.poll()  # it has ended, and would else stay a zombie
         self._child = start_relay(self._path, self._settings)
 
     def watch(self) -> int:

@@ -1,8 +1,9 @@
 """The registry as the API serves it: changes one at a time, off the event loop, each an event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
@@ -12,6 +13,7 @@ from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
 from hostports.engine.registry import PortsRequest, Published, Registry
+from hostports.errors import HostportsError, RelayFailed, ReleaseFailed
 from hostports.interfaces import Inspection
 from hostports.model.event import Event, Finding, Happening
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -73,8 +75,9 @@ class RegistryService:
 
     async def remove_network(self, name: str, *, force: bool) -> None:
         """Remove a network; with `force` also its endpoints."""
-        await self.change(partial(self.registry.remove_network, name, force=force))
-        self.tell(Happening.NETWORK_REMOVED, network=name)
+        bindings = [each for each in self.registry.engine.published() if each.network == name]
+        with self._told_of(bindings, Happening.NETWORK_REMOVED, network=name):
+            await self.change(partial(self.registry.remove_network, name, force=force))
 
     async def endpoints(self, network: str | None = None) -> Sequence[Endpoint]:
         """All endpoints, or those of a network."""
@@ -93,8 +96,9 @@ class RegistryService:
     async def remove_endpoint(self, name: str) -> None:
         """Unpublish an endpoint's ports and remove it."""
         network = self.registry.endpoint(name).network.name
-        await self.change(partial(self.registry.remove_endpoint, name))
-        self.tell(Happening.ENDPOINT_REMOVED, network=network, endpoint=name)
+        bindings = self.registry.engine.published(name)
+        with self._told_of(bindings, Happening.ENDPOINT_REMOVED, network=network, endpoint=name):
+            await self.change(partial(self.registry.remove_endpoint, name))
 
     async def publish(self, request: PortsRequest) -> Published:
         """Publish ports, all or none."""
@@ -113,9 +117,28 @@ class RegistryService:
     ) -> Sequence[PortBinding]:
         """Take ports back: what specs mean, or everything."""
         gone = await self.change(partial(self.registry.unpublish, endpoint, specs, kill=kill))
-        self.tell(Happening.PORTS_UNPUBLISHED, endpoint=endpoint, bindings=gone)
+        self._tell_unpublished(gone)
         await self._tidy_up(len(gone))
         return gone
+
+    @contextmanager
+    def _told_of(
+        self, bindings: Sequence[PortBinding], what: Happening, *, network: str, endpoint: str = ""
+    ) -> Iterator[None]:
+        """Tell of a removal, also of one that left something behind: it is gone nevertheless."""
+        try:
+            yield
+        except ReleaseFailed:
+            self._tell_unpublished(bindings)
+            self.tell(what, network=network, endpoint=endpoint)
+            raise
+        self._tell_unpublished(bindings)
+        self.tell(what, network=network, endpoint=endpoint)
+
+    def _tell_unpublished(self, bindings: Sequence[PortBinding]) -> None:
+        for name in dict.fromkeys(each.endpoint for each in bindings):
+            some = [each for each in bindings if each.endpoint == name]
+            self.tell(Happening.PORTS_UNPUBLISHED, endpoint=name, bindings=some)
 
     async def _tidy_up(self, bindings: int) -> None:
         if bindings >= _LARGE:
@@ -132,8 +155,17 @@ class RegistryService:
 
     async def doctor(self) -> Sequence[Finding]:
         """What on this host keeps published ports from being reached, and the mend."""
-        condition = await asyncio.to_thread(self._inspection.read)
-        return findings(condition, self.registry.networks())
+        return await asyncio.to_thread(self._findings)
+
+    def _findings(self) -> Sequence[Finding]:
+        lost = [(each.binding, each.error) for each in self.registry.lost]
+        trouble: HostportsError | None = None
+        try:
+            if relay := self.registry.edges.relay:
+                relay.held()
+        except RelayFailed as error:
+            trouble = error
+        return findings(self._inspection.read(), self.registry.networks(), lost, trouble)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""

@@ -1,41 +1,47 @@
 """One daemon for each network namespace: two would undo each other's rules."""
 
-import socket
-import struct
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-from hostports.errors import DaemonThere
+from hostports.errors import DaemonThere, NotPermitted
+from hostports.lockfile import Locked, lock
 
-#: An abstract name, which the kernel keeps for each network namespace and frees with its process.
-_NAME: Final = "\0hostports"
-#: struct ucred: pid, uid, gid.
-_CREDENTIALS: Final = struct.Struct("iII")
+#: Of root alone: with a lock that others could take, they could keep the daemon from starting.
+_LOCKS: Final = Path("/run/hostports")
+_NAMESPACE: Final = Path("/proc/self/ns/net")
 
 
-def claim_namespace() -> socket.socket:
-    """Be the only daemon of this network namespace for as long as the socket is open.
+class Claim:
+    """A locked file, called after the number of the network namespace."""
 
-    Raises `DaemonThere`, which names the other one's process.
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Leave the namespace to others."""
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._descriptor)
+        with suppress(OSError):  # others have theirs in it
+            self._path.parent.rmdir()
+
+
+def claim_namespace(locks: Path = _LOCKS) -> Claim:
+    """Be the only daemon of this network namespace.
+
+    Raises `DaemonThere`, which names the other one's process, or `NotPermitted`.
     """
-    claim = socket.socket(socket.AF_UNIX)
+    path = locks / f"netns-{_NAMESPACE.stat().st_ino}.lock"
     try:
-        claim.bind(_NAME)
-        claim.listen()
-    except OSError:
-        claim.close()
+        locks.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return Claim(path, lock(path))
+    except Locked as locked:
         raise DaemonThere(
-            f"another daemon ({_holder()}) serves this network namespace",
-            "one is enough for all networks: use its --socket, or stop it",
+            f"another daemon{locked.holder} serves this network namespace",
+            "use its --socket, or stop it; for several `hostports run`, start `hostports daemon`",
         ) from None
-    return claim
-
-
-def _holder() -> str:
-    with socket.socket(socket.AF_UNIX) as other:
-        try:
-            other.connect(_NAME)
-            told = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        except OSError:
-            return "it has just ended"
-    pid, uid, _ = _CREDENTIALS.unpack(told)
-    return f"pid {pid}" if uid == 0 else f"pid {pid} of user {uid}"
+    except OSError as error:
+        raise NotPermitted(f"{path} can't be made: {error.strerror}", "run as root") from error

@@ -65,10 +65,13 @@ class Engine:
     def unpublish(self, bindings: Iterable[PortBinding], *, kill: bool = False) -> None:
         """Release bindings; those that aren't published (any more) have no effect.
 
-        Established TCP connections by DNAT end with `kill` only. Raises `ReleaseFailed` with all
-        that went wrong; the ports are given back even then.
+        They are no longer wanted first of all: raises `StoreFailed`, and changes nothing, if that
+        can't be recorded. Established TCP connections by DNAT end with `kill` only. Raises
+        `ReleaseFailed` with all that went wrong; the ports are given back even then.
         """
-        there = self.resources.published.remove(bindings)
+        wanted = list(bindings)
+        self.resources.record(removed=wanted)
+        there = self.resources.published.remove(wanted)
         unpublish.unpublish(self.resources, there, kill=kill)
 
     def abandon(self, bindings: Iterable[PortBinding]) -> None:

@@ -1,9 +1,11 @@
 """A host's networks, endpoints and published ports by their names: what a daemon serves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from hostports.core.expand import PublishRequest
 from hostports.core.networks import (
@@ -16,13 +18,15 @@ from hostports.core.plan import Plan
 from hostports.core.selection import selected
 from hostports.core.showing import shown, with_traffic
 from hostports.engine.engine import Engine
+from hostports.engine.restore import Lost
 from hostports.engine.undo import UndoStack, take_all
-from hostports.errors import InUse, NotFound
+from hostports.errors import InUse, NotFound, RelayFailed
 from hostports.model.address import ANY_IPV4, IPAddress, IPNetwork
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
 from hostports.model.published import PublishedPort
+from hostports.model.relay import RelayCounters
 from hostports.model.state import State
 
 
@@ -62,11 +66,21 @@ class Registry:
         self.default_host_ip = default_host_ip
         self._networks: dict[str, BridgeNetwork] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._lost: dict[PortBinding, Lost] = {}
 
     def know(self, state: State) -> None:
         """Begin with networks and endpoints that are recorded."""
         self._networks.update(state.networks)
         self._endpoints.update(state.endpoints)
+
+    @property
+    def lost(self) -> list[Lost]:
+        """What is recorded as wanted but could not be had at the start."""
+        return list(self._lost.values())
+
+    def lose(self, lost: Iterable[Lost]) -> None:
+        """Keep in mind what could not be had; it stays wanted, until it is unpublished."""
+        self._lost = {each.binding: each for each in lost}
 
     def networks(self) -> list[BridgeNetwork]:
         """All networks, the oldest first."""
@@ -111,7 +125,7 @@ class Registry:
         """Remove a network, with `force` also its endpoints.
 
         Raises `NotFound`, `InUse`, or `ReleaseFailed` with all that went wrong; then the network is
-        gone nevertheless.
+        gone nevertheless, unless it was the record that failed.
         """
         network = self.network(name)
         endpoints = self.endpoints(name)
@@ -123,10 +137,9 @@ class Registry:
         take_all(
             [
                 *(partial(self.remove_endpoint, each.name) for each in endpoints),
-                partial(self._networks.pop, name),
-                partial(self._record, removed=[network]),
                 partial(self.links.remove_bridge, network),
                 partial(self.edges.firewall.apply, FirewallChange(closed=(network,))),
+                partial(self._strike_out, network, self._networks),
             ]
         )
 
@@ -150,24 +163,28 @@ class Registry:
         """Unpublish an endpoint's ports, and take its cable away.
 
         Raises `NotFound`, or `ReleaseFailed` with all that went wrong; then the endpoint is gone
-        nevertheless.
+        nevertheless, unless it was the record that failed.
         """
         endpoint = self.endpoint(name)
         take_all(
             [
                 partial(self.engine.unpublish, self.engine.published(name)),
-                partial(self._endpoints.pop, name),
-                partial(self._record, removed=[endpoint]),
                 partial(self.links.detach, endpoint),
                 partial(self.edges.firewall.apply, FirewallChange(closed=(endpoint,))),
+                partial(self._strike_out, endpoint, self._endpoints),
             ]
         )
+        self._lost = {each: why for each, why in self._lost.items() if each.endpoint != name}
 
     def publish(self, request: PortsRequest) -> Published:
         """Publish ports of an endpoint. Raises `NotFound`, or what `Engine.publish` raises."""
         publication = self.engine.publish(self._asked(request))
+        taken = {each.host_socket for each in publication.bindings}
+        self._give_up(each for each in list(self._lost) if each.host_socket in taken)
         created = self.engine.created()
-        ports = tuple(self._shown(each, created[each]) for each in publication.bindings)
+        ports = tuple(
+            self._shown(each, created[each], self._networks) for each in publication.bindings
+        )
         return Published(ports, publication.warnings)
 
     def plan(self, request: PortsRequest) -> Plan:
@@ -181,29 +198,42 @@ class Registry:
     ) -> list[PortBinding]:
         """Take back what specs mean, or everything, of an endpoint; returns what that was.
 
-        Established TCP connections by DNAT end with `kill` only. Raises `NotFound`; or
-        `ReleaseFailed`, when the ports are given back nevertheless.
+        Also what was lost, and so only wanted. Established TCP connections by DNAT end with `kill`
+        only. Raises `NotFound`; or `ReleaseFailed`, when the ports are given back nevertheless.
         """
         bindings = self.engine.published(self.endpoint(endpoint).name)
+        bindings += [each for each in self._lost if each.endpoint == endpoint]
         chosen = bindings if specs is None else selected(specs, bindings)
         self.engine.unpublish(chosen, kill=kill)
+        self._give_up(chosen)
         return chosen
 
     def ports(self, endpoint: str | None = None) -> list[PublishedPort]:
         """What is published, of all endpoints or one, with what has passed. Raises `NotFound`."""
         name = endpoint and self.endpoint(endpoint).name
         traffic = self.edges.firewall.traffic()
-        relay = self.edges.relay
-        relayed = {each.binding: each.counters for each in relay.held()} if relay else {}
+        relayed = self._relayed()
+        # A forced removal may have taken a network away meanwhile.
+        networks = dict(self._networks)
         return [
-            with_traffic(self._shown(each, at), traffic.get(each.socket), relayed.get(each))
+            with_traffic(
+                self._shown(each, at, networks), traffic.get(each.socket), relayed.get(each)
+            )
             for each, at in self.engine.created().items()
-            if name in (None, each.endpoint)
+            if name in (None, each.endpoint) and each.network in networks
         ]
 
     def reload(self) -> None:
         """Make the firewall anew, whatever others did to it. Raises `FirewallFailed`."""
         self.edges.firewall.rebuild()
+
+    def _give_up(self, bindings: Iterable[PortBinding]) -> None:
+        """Want what was lost no longer."""
+        lost = [each for each in bindings if each in self._lost]
+        if lost:
+            self._record(removed=lost)
+            for each in lost:
+                del self._lost[each]
 
     def _asked(self, request: PortsRequest) -> PublishRequest:
         return PublishRequest(
@@ -215,9 +245,27 @@ class Registry:
             proxy_protocol=request.proxy_protocol,
         )
 
-    def _shown(self, binding: PortBinding, created: datetime) -> PublishedPort:
-        network = self._networks[binding.network]
+    def _relayed(self) -> Mapping[PortBinding, RelayCounters]:
+        """What the relay has counted; nothing while it can't be asked, of which `doctor` tells."""
+        if self.edges.relay is None:
+            return {}
+        with suppress(RelayFailed):
+            return {each.binding: each.counters for each in self.edges.relay.held()}
+        return {}
+
+    def _shown(
+        self, binding: PortBinding, created: datetime, networks: Mapping[str, BridgeNetwork]
+    ) -> PublishedPort:
+        network = networks[binding.network]
         return shown(binding, network, created, relay=self.edges.relay is not None)
+
+    def _strike_out(self, item: BridgeNetwork | Endpoint, of: dict[str, Any]) -> None:
+        """Forget an item, last: if we are killed before this, the next start makes it anew.
+
+        What can't be struck out of the record stays, to be removed again.
+        """
+        self._record(removed=[item])
+        del of[item.name]
 
     def _admit(self, item: FirewallItem, undo: UndoStack) -> None:
         """Record a network or endpoint and protect it, before it is there."""

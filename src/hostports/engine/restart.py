@@ -91,6 +91,7 @@ def _published(registry: Registry, state: State) -> tuple[Lost, ...]:
     if lost:
         closed = tuple(each.binding for each in lost)
         registry.edges.firewall.apply(FirewallChange(closed=closed))
+    registry.lose(lost)
     return tuple(lost)
 
 

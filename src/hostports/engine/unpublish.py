@@ -1,4 +1,4 @@
-"""Take bindings back: record and rules first, then relay, RootlessKit, sockets and ports."""
+"""Take bindings back: rules first, then relay, RootlessKit, sockets and ports."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +25,6 @@ def _steps(
     edges = resources.edges
     bound = [binding for binding in bindings if not binding.routed]
     if bindings:
-        yield partial(resources.record, removed=bindings)
         change = FirewallChange(closed=tuple(bindings))
         yield partial(edges.firewall.apply, change)
         yield partial(resources.forget_flows, bindings, tcp=kill)

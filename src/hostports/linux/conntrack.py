@@ -83,5 +83,9 @@ def _delete(tracked: Any, flow: NFCTAttrTuple) -> int:  # noqa: ANN401 - pyroute
 def _local(family: int) -> Set[IPAddress]:
     """The host's own addresses, to which alone a wildcard leads; not those that flows pass by."""
     with IPRoute() as links:
-        found = [each.get_attr("IFA_ADDRESS") for each in links.get_addr(family=family)]
+        # Of a point-to-point link IFA_ADDRESS is the other end.
+        found = [
+            each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
+            for each in links.get_addr(family=family)
+        ]
     return frozenset(map(ip_address, found))

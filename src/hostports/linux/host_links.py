@@ -10,6 +10,7 @@ from pyroute2.netlink import NLM_F_DUMP_INTR
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from hostports.linux import sysctl
 from hostports.linux.netlink import kind
 from hostports.model.address import IPNetwork
 from hostports.model.links import HostLinks, Interface
@@ -42,7 +43,7 @@ def read_links(links: IPRoute) -> HostLinks:
         over = found.get(_interface(route))
         # The first one of several is the one that packets take.
         routes.setdefault(_destination(route), str(over.get_attr("IFLA_IFNAME")) if over else "")
-    return HostLinks(interfaces, routes)
+    return HostLinks(interfaces, routes, bool(sysctl.read("net.ipv6.conf.all.disable_ipv6")))
 
 
 def _listed(ask: Callable[[], Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from hostports.core.rules.settings import FORWARDING
 from hostports.core.rules.skeleton import TABLE
 from hostports.errors import FirewallFailed
 from hostports.linux import sysctl
+from hostports.model.address import Family
 from hostports.model.condition import Condition
 
 _TABLE: Final = re.compile(r"^table (\S+ \S+) \{(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -19,10 +20,18 @@ _LEGACY: Final = (Path("/proc/net/ip_tables_names"), Path("/proc/net/ip6_tables_
 
 
 class LinuxInspection:
-    """`Inspection` of the network namespace that the calling thread is in."""
+    """`Inspection` of the network namespace that the calling thread is in.
+
+    Without a firewall of `ours` nothing is forwarded for anybody, so nobody's rules matter.
+    """
+
+    def __init__(self, *, ours: bool) -> None:
+        self._ours = ours
 
     def read(self) -> Condition:
         """The host as it is now. Raises `FirewallFailed` if nft can't be asked."""
+        if not self._ours:
+            return Condition(forwards=dict.fromkeys(Family, True))
         tables = dict(_TABLE.findall(_chains()))
         ours = f"inet {TABLE}"
         return Condition(

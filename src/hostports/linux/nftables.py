@@ -73,6 +73,9 @@ class NftablesFirewall:
                     self.run(change_script(delta))
                 except HostportsError:
                     sysctl.write(former)
+                    if not delta.opened:
+                        # It is unwanted whatever nft says: the next rebuild must not open it again.
+                        self._state.commit(delta)
                     raise
             self._state.commit(delta)
 
@@ -97,14 +100,20 @@ class NftablesFirewall:
             self.run(whole_script(self._state.settings, self._state.whole(), present))
 
     def traffic(self) -> dict[SocketAddress, Traffic]:
-        """What has passed through each open binding by DNAT, by its socket, since it was opened."""
+        """What has passed through each open binding by DNAT, by its socket, since it was opened.
+
+        Nothing, if somebody has deleted our table.
+        """
         found: dict[SocketAddress, Traffic] = {}
+        if not self._there():
+            return found
         for of in Family:
             for which in ("", "_any"):
                 for socket, connections, _ in self._counted("map", f"dnat{which}{of}", of):
                     found[socket] = Traffic(connections)
                 for socket, packets, size in self._counted("set", f"traffic{which}{of}", of):
-                    found[socket] = replace(found[socket], packets=packets, bytes=size)
+                    if socket in found:  # else it has just been opened
+                        found[socket] = replace(found[socket], packets=packets, bytes=size)
         return found
 
     def listed(self) -> str:

@@ -18,8 +18,9 @@ class Interface:
 class HostLinks:
     """Interfaces by name, and destinations that the host has routes to, with the interface's name.
 
-    Default routes are not among them.
+    Default routes are not among them. `ipv6` is whether the host has that family at all.
     """
 
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     routes: Mapping[IPNetwork, str] = field(default_factory=dict)
+    ipv6: bool = True

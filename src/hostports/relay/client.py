@@ -15,8 +15,9 @@ from hostports.model.relay import HeldBinding
 from hostports.relay import wire
 from hostports.relay.wire import Assembly, Frame, Kind
 
-#: Seconds without a word after which a relay counts as hung.
+#: Seconds without a word after which a relay counts as hung: with much to do, and with little.
 _PATIENCE_S: Final = 60.0
+_QUICK_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class RelayClient:
     def _answered(self, question: Frame) -> Frame:
         try:
             connection = self._connected()
+            quick = question.kind in (Kind.HELLO, Kind.HELD)
+            connection.settimeout(_QUICK_S if quick else _PATIENCE_S)
             for data, descriptors in question.pieces():
                 _send_all(connection, data, descriptors)
             answer = _receive(connection)
@@ -123,7 +126,7 @@ class RelayClient:
     def _connected(self) -> socket.socket:
         if self._connection is None:
             made = socket.socket(socket.AF_UNIX)
-            made.settimeout(_PATIENCE_S)
+            made.settimeout(_QUICK_S)
             try:
                 made.connect(str(self._path))
             except BaseException:
