@@ -7,7 +7,7 @@ from hostports.cli import bindings
 from hostports.cli.output import Json, Line
 from hostports.cli.parser import UsageError
 from hostports.cli.session import Session
-from hostports.cli.specs import MAX_PORT, PROTOCOLS, check
+from hostports.cli.specs import PROTOCOLS, check, is_port
 from hostports.errors import NotFound, UnusableValue
 
 
@@ -69,7 +69,7 @@ def _options(args: Namespace) -> dict[str, Any]:
 
 def _port(text: str) -> tuple[int, str]:
     number, slash, protocol = text.partition("/")
-    if not (number.isascii() and number.isdigit() and len(number) < 6 and int(number) <= MAX_PORT):
+    if not is_port(number):
         raise UnusableValue(text, "it is no container port", "write 80 or 80/tcp")
     if slash and protocol not in PROTOCOLS:
         raise UnusableValue(text, f"{protocol!r} is no protocol", "write tcp, udp or sctp")

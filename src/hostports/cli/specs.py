@@ -1,7 +1,7 @@
 """Specs are checked before the daemon is asked, which has the last word."""
 
 from collections.abc import Iterable
-from socket import AF_INET, inet_pton
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 MAX_PORT: Final = 65535
@@ -18,24 +18,45 @@ def check(texts: Iterable[str]) -> None:
 
 
 def plain(text: str) -> bool:
-    """Whether a text is plainly a good spec: ``80``, ``8080:80/udp`` or ``127.0.0.1:8080:80``.
+    """Whether a text is plainly a good spec: ``8000-8010:80/udp`` or ``[::1]:8080:80``.
 
     For these, which are most, the grammar of all specs need not be imported.
     """
-    ports, slash, protocol = text.partition("/")
-    words = ports.split(":")
-    if len(words) == 3 and _is_ipv4(words[0]):
-        del words[0]
+    words, slash, protocol = text.partition("/")
+    fields = _without_host_ip(words).split(":")
+    counts = [_count(each) for each in fields]
     return (
-        len(words) <= 2
+        len(fields) <= 2
         and (not slash or protocol in PROTOCOLS)
-        and all(word.isascii() and word.isdigit() and len(word) < 6 for word in words)
-        and all(int(word) <= MAX_PORT for word in words)
+        and all(counts)
+        and counts[-1] in (1, counts[0])
     )
 
 
-def _is_ipv4(word: str) -> bool:
+def _count(ports: str) -> int:
+    """How many ports ``80`` or ``8000-8010`` stands for; 0 if that isn't plain."""
+    first, dash, last = ports.partition("-")
+    if not dash:
+        return int(is_port(first))
+    if not (is_port(first) and is_port(last)) or int(first) == 0:
+        return 0
+    return max(0, int(last) - int(first) + 1)
+
+
+def is_port(word: str) -> bool:
+    """Whether a word is a port, 0 being one."""
+    return word.isascii() and word.isdigit() and len(word) < 6 and int(word) <= MAX_PORT
+
+
+def _without_host_ip(words: str) -> str:
+    """The ports alone; what doesn't begin with a host address stays as it is."""
+    family, start, end = (AF_INET6, 1, "]:") if words.startswith("[") else (AF_INET, 0, ":")
+    host_ip, _, ports = words[start:].partition(end)
+    return ports if ports.count(":") == 1 and _is_address(family, host_ip) else words
+
+
+def _is_address(family: int, word: str) -> bool:
     try:
-        return bool(inet_pton(AF_INET, word))
+        return bool(inet_pton(family, word))
     except (OSError, ValueError):
         return False
