@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lockfile": set(),
     "store": {"errors", "model", "core", "interfaces", "lockfile"},
     "api": {"errors", "model", "core", "interfaces", "engine"},
-    "testing": {"errors", "model", "interfaces"},
+    "testing": {"errors", "model", "core", "interfaces"},
     "client": {"errors"},
     "cli": {"errors", "model", "core", "client", "daemon"},
     "daemon": {

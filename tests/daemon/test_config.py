@@ -14,7 +14,7 @@ dynamic_range = "50000-50999"
 allow_direct_routing = true
 log_format = "json"
 
-[relay]
+[relay_settings]
 connections = 5000
 connect_timeout_s = 5
 """

@@ -94,12 +94,9 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UnusableValue(str(path), "it is no text in UTF-8", "name another file") from None
     try:
-        read = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UnusableValue(str(path), f"it is no TOML: {error}", "mend that line") from None
-    if isinstance(read.get("relay"), dict):
-        read["relay_settings"] = read.pop("relay")
-    return read
 
 
 def _converted(name: str, value: object) -> Any:  # noqa: ANN401 - each setting has its type

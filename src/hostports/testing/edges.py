@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
+from hostports.core.relay.dialling import refuse_unfit
 from hostports.errors import (
     FirewallFailed,
     PortDriverConflict,
@@ -89,7 +90,7 @@ class FakeRelay:
                 raise RelayFailed(f"injected: the relay can't serve {each.binding}")
             if each.binding in self._held or each.binding in added:
                 raise RelayFailed(f"{each.binding} is relayed already")
-            _refuse_unfit(each.binding)
+            refuse_unfit(each.binding)
             added[each.binding] = HeldBinding(each.binding, RelayCounters())
         self._held.update(added)
 
@@ -117,12 +118,6 @@ class FakeRelay:
     def dump(self) -> list[str]:
         """The served bindings."""
         return sorted(map(str, self._held))
-
-
-def _refuse_unfit(binding: PortBinding) -> None:
-    ip = binding.container_ip
-    if binding.routed or ip.is_loopback or ip.is_unspecified or ip.is_multicast:
-        raise RelayFailed(f"{binding} can't be relayed")
 
 
 class FakePortDriver:
