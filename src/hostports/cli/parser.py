@@ -285,7 +285,9 @@ def _endpoint_name(parser: Parser) -> None:
 
 def _publish(parser: Parser) -> None:
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument("specs", metavar="SPEC", nargs="+", help=_SPEC)
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help=_SPEC)
+    parser.add_argument("--compose", metavar="FILE", help="publish a service's ports: of this file")
+    parser.add_argument("--service", metavar="SERVICE", help="its name (default: ENDPOINT)")
     _publish_options(parser)
     parser.add_argument(
         "--proxy-protocol",

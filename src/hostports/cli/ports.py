@@ -13,17 +13,17 @@ from hostports.errors import NotFound, UnusableValue
 
 def publish(do: Session) -> int:
     """Publish ports."""
-    check(do.args.specs)
+    specs = _specs(do.args)
     with do.console.waiting(f"publishing ports of {do.args.endpoint}"):
-        answer = do.client.publish(do.args.endpoint, do.args.specs, **_options(do.args))
+        answer = do.client.publish(do.args.endpoint, specs, **_options(do.args))
     return do.console.show(answer, bindings.lines)
 
 
 def plan(do: Session) -> int:
     """Say what `publish` would do."""
-    check(do.args.specs)
+    specs = _specs(do.args)
     with do.console.waiting("planning"):
-        answer = do.client.plan(do.args.endpoint, do.args.specs, **_options(do.args))
+        answer = do.client.plan(do.args.endpoint, specs, **_options(do.args))
     return do.console.show(answer, _plan)
 
 
@@ -61,6 +61,21 @@ def port(do: Session) -> int:
             f"endpoint {endpoint!r} publishes no {what}", "see what it does with `hostports ls`"
         )
     return do.console.show({"bindings": found}, bindings.reached_at if wanted else bindings.lines)
+
+
+def _specs(args: Namespace) -> list[str]:
+    """What to publish: specs, those of a service in a compose file, or both."""
+    specs: list[str] = list(args.specs)
+    if args.compose:
+        from hostports.cli.compose import specs_of  # noqa: PLC0415 - YAML is slow to import
+
+        specs += specs_of(args.compose, args.service or args.endpoint)
+    elif args.service:
+        raise UsageError("--service is a service of a compose file", "name that with --compose")
+    if not specs:
+        raise UsageError("there is nothing to publish", "give a SPEC, or --compose FILE")
+    check(specs)
+    return specs
 
 
 def _options(args: Namespace) -> dict[str, Any]:
