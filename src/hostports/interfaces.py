@@ -14,7 +14,7 @@ from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.links import HostLinks
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding, SocketAddress
+from hostports.model.port import PortBinding, Protocol, SocketAddress
 from hostports.model.relay import HeldBinding
 from hostports.model.state import State
 
@@ -229,6 +229,13 @@ class StateStore(Interface):
 
         Removals come first. What is there already stays as it is; what isn't there has no effect.
         A network takes its endpoints with it, an endpoint its bindings.
+        """
+        ...
+
+    def former(self, endpoint: str) -> Mapping[tuple[Protocol, int], int]:
+        """The host ports of bindings that were removed, by container port, the last one each.
+
+        Those of endpoints that were removed, too; only so many are remembered.
         """
         ...
 

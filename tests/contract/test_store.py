@@ -174,6 +174,19 @@ def test_a_network_takes_its_endpoints_and_an_endpoint_its_bindings(store: State
     assert list(store.load().bindings) == [of_each[GUEST]]
 
 
+def test_the_last_port_of_each_container_port_is_remembered(case: Case, store: StateStore) -> None:
+    udp = replace(binding(53), protocol=Protocol.UDP, container_port=53)
+    routed = replace(binding(0), container_port=443)
+    store.record([binding(8080), binding(8081), udp, routed, binding(9000, DB)], at=NOW)
+    assert store.former("web") == {}
+    for each in (binding(8080), binding(8081), udp, routed):
+        store.record(removed=[each], at=NOW)
+    store.record(removed=[WEB], at=NOW)
+    remembered = {(Protocol.TCP, 80): 8081, (Protocol.UDP, 53): 53}
+    assert (store.former("web"), store.former("db")) == (remembered, {})
+    assert case.reopened().former("web") == remembered
+
+
 CHILD = SocketAddress(Protocol.TCP, IPv4Address("127.0.0.1"), 8080)
 
 

@@ -237,6 +237,41 @@ def test_ports_of_a_running_endpoint_come_and_go_without_the_others(site: Site) 
     assert site.dump() == before
 
 
+def host_ports(published: Published) -> set[int]:
+    return {each.binding.host_port for each in published.ports}
+
+
+def test_an_endpoint_that_comes_back_has_its_former_dynamic_port(site: Site) -> None:
+    site.web().add_endpoint(EndpointRequest("lab", "other", "/run/netns/other"))
+    site.registry.publish(PortsRequest("other", parse_spec("80")))
+    former = host_ports(site.publish("80"))
+    for name in ("other", "web"):
+        site.registry.remove_endpoint(name)
+    site.restart()
+    site.registry.add_endpoint(EndpointRequest("lab", "web", NETNS))
+    plan = site.registry.plan(PortsRequest("web", parse_spec("80")))
+    assert {each.host_port for each in plan.bindings} == former
+    assert host_ports(site.publish("80")) == former
+
+
+@pytest.mark.parametrize("spec", ["9300-9310:80", "81", "9400:80"])
+def test_a_former_port_is_not_given_where_another_is_asked_for(site: Site, spec: str) -> None:
+    site.web()
+    former = host_ports(site.publish("80"))
+    site.registry.unpublish("web")
+    assert host_ports(site.publish(spec)).isdisjoint(former)
+
+
+def test_a_former_port_that_somebody_has_is_left_to_them(site: Site) -> None:
+    site.web()
+    (former,) = host_ports(site.publish("80"))
+    site.registry.unpublish("web")
+    site.occupy(former)
+    published = host_ports(site.publish("80"))
+    assert len(published) == 1
+    assert former not in published
+
+
 def test_an_unpublish_that_names_what_is_not_there_changes_nothing(site: Site) -> None:
     site.web()
     site.publish("8080:80")

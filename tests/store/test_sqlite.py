@@ -26,7 +26,7 @@ from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, NETWORK_COLUMNS
 from hostports.errors import StoreFailed
 from hostports.model.state import State
 from hostports.store.migrations import MIGRATIONS
-from hostports.store.sqlite import SqliteStore
+from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore
 from tests.store.writer import GROUP_SIZE
 from tests.strategies import bridge_networks, endpoints, port_bindings
 
@@ -45,6 +45,8 @@ def bindings(ports: Sequence[int]) -> list[PortBinding]:
     ]
 
 
+NEWEST = len(MIGRATIONS)
+NEXT = NEWEST + 1
 STATE = State({"lab": NETWORK}, {"web": WEB}, dict.fromkeys(bindings(range(8080, 8090)), NOW))
 
 
@@ -217,7 +219,7 @@ def test_nobody_else_may_read_anything_of_it(tmp_path: Path) -> None:
 
 def test_a_second_daemon_is_refused_until_the_first_is_gone(path: Path) -> None:
     opening = (
-        "import sys, pathlib; from hostports.store.sqlite import SqliteStore\n"
+        "import sys, pathlib; from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore\n"
         "try: SqliteStore(pathlib.Path(sys.argv[1]))\n"
         "except Exception as error: print(error)"
     )
@@ -379,7 +381,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from hostports.errors import StoreFailed
-from hostports.store.sqlite import SqliteStore
+from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore
 from tests.store.writer import GROUP_SIZE, NETWORK, WEB, group
 try:
     store = SqliteStore(Path(sys.argv[1]))
@@ -458,14 +460,14 @@ def test_there_is_a_column_for_everything(recorded: Path) -> None:
 def test_a_new_file_is_of_the_newest_schema_and_has_no_copies(path: Path) -> None:
     loaded(path, [*MIGRATIONS, NOTES])
     assert {each.name for each in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
-    assert contents(path)[-1] == "(2,)"
+    assert contents(path)[-1] == f"({NEXT},)"
 
 
 @pytest.mark.parametrize("script", [NOTES, MADE_ANEW, f"{NOTES}; -- and a last word"])
 def test_a_migration_keeps_what_is_there_and_a_copy(recorded: Path, script: str) -> None:
     before = contents(recorded)
     assert loaded(recorded, [*MIGRATIONS, script]) == STATE
-    copy = recorded.with_name("state.sqlite3.before-v2")
+    copy = recorded.with_name(f"state.sqlite3.before-v{NEXT}")
     assert contents(copy) == before
     assert mode(copy) == 0o600
     assert loaded(copy) == STATE
@@ -474,8 +476,8 @@ def test_a_migration_keeps_what_is_there_and_a_copy(recorded: Path, script: str)
 def test_each_migration_runs_once_and_keeps_its_own_copy(recorded: Path) -> None:
     chain = [*MIGRATIONS, NOTES, "UPDATE networks SET note = note || 'x'"]
     assert loaded(recorded, chain) == STATE
-    copies = [recorded.with_name(f"state.sqlite3.before-v{number}") for number in (2, 3)]
-    assert [contents(each)[-1] for each in copies] == ["(1,)", "(2,)"]
+    copies = [recorded.with_name(f"state.sqlite3.before-v{number}") for number in (NEXT, NEXT + 1)]
+    assert [contents(each)[-1] for each in copies] == [f"({NEWEST},)", f"({NEXT},)"]
     for copy in copies:
         copy.unlink()
     assert loaded(recorded, chain) == STATE
@@ -499,23 +501,24 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
 ) -> None:
     before = contents(recorded)
     said = refusal(recorded, [*MIGRATIONS, script])
-    assert said.startswith(f"{recorded} can't be brought to schema 2: ")
+    assert said.startswith(f"{recorded} can't be brought to schema {NEXT}: ")
     assert reason in said
     assert contents(recorded) == before
     assert loaded(recorded) == STATE
 
 
 def test_a_migration_that_fails_keeps_those_before_it(recorded: Path) -> None:
-    assert "to schema 3" in refusal(recorded, [*MIGRATIONS, NOTES, "nonsense"])
-    assert contents(recorded)[-1] == "(2,)"
+    assert f"to schema {NEXT + 1}" in refusal(recorded, [*MIGRATIONS, NOTES, "nonsense"])
+    assert contents(recorded)[-1] == f"({NEXT},)"
     assert loaded(recorded, [*MIGRATIONS, NOTES]) == STATE
 
 
 def test_a_newer_file_is_left_alone(recorded: Path) -> None:
     loaded(recorded, [*MIGRATIONS, NOTES])
     before = contents(recorded)
-    newer = f"{recorded} is of a newer hostports: its schema is 2, ours 1; install that one, or "
-    copy = recorded.with_name("state.sqlite3.before-v2")
+    schemas = f"its schema is {NEXT}, ours {NEWEST}"
+    newer = f"{recorded} is of a newer hostports: {schemas}; install that one, or "
+    copy = recorded.with_name(f"state.sqlite3.before-v{NEXT}")
     assert refusal(recorded) == f"{newer}put {copy} in its place"
     assert contents(recorded) == before
     copy.unlink()
@@ -526,5 +529,16 @@ def test_the_copy_of_before_can_take_the_place_of_a_newer_file(recorded: Path) -
     with SqliteStore(recorded, migrations=[*MIGRATIONS, NOTES]) as newer:
         newer.record(removed=[WEB], at=NOW + timedelta(days=1))
     refusal(recorded)
-    recorded.with_name("state.sqlite3.before-v2").replace(recorded)
+    recorded.with_name(f"state.sqlite3.before-v{NEXT}").replace(recorded)
     assert loaded(recorded) == STATE
+
+
+# --- Former ports -----------------------------------------------------------------------------
+
+
+def test_former_ports_are_remembered_but_not_without_end(path: Path) -> None:
+    (first,) = bindings([8080])
+    others = [replace(first, endpoint=f"other{number}") for number in range(MOST_FORMER_PORTS - 1)]
+    with SqliteStore(path) as store:
+        store.record(removed=[replace(first, endpoint="oldest"), first, *others], at=NOW)
+        assert [len(store.former(name)) for name in ("oldest", "web", "other0")] == [0, 1, 1]

@@ -4,7 +4,7 @@ The rules are those of moby 28.5 (`addPortMappings`, `configurePortBindingIPv4` 
 we do otherwise stands in ``docs/differences.md``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -34,7 +34,8 @@ class PublishRequest:
     `relay_6to4` False forbids that the relay carries host IPv6 to an endpoint with only IPv4.
     `mode` RELAY makes no rules but leaves all to the relay, whatever the gateway mode. Only sources
     in `allow_from` get through; empty means all. With `proxy_protocol` the mode is always RELAY:
-    only the relay can write the header, and DNAT would lead clients past it.
+    only the relay can write the header, and DNAT would lead clients past it. `former` are the host
+    ports that the endpoint's container ports had last, proposed first where any of several will do.
     """
 
     endpoint: Endpoint
@@ -44,6 +45,7 @@ class PublishRequest:
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
+    former: Mapping[tuple[Protocol, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "default_host_ip", unmapped(self.default_host_ip))
@@ -78,7 +80,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class PortGroup:
-    """Bindings of one container port that share one host port; `ports` None means a dynamic one."""
+    """Bindings of one container port that share one host port; `ports` None means a dynamic one.
+
+    The `former` port is proposed first, where it is one of them.
+    """
 
     protocol: Protocol
     container_port: int
@@ -87,6 +92,7 @@ class PortGroup:
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
+    former: int | None = None
 
     @property
     def exact(self) -> bool:
@@ -130,6 +136,7 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
                 request.mode,
                 request.allow_from,
                 request.proxy_protocol,
+                request.former.get((spec.protocol, spec.container_port)),
             )
             _refuse_unsupported(group, around)
             groups.append(group)

@@ -1,6 +1,7 @@
 """Which host ports, and which ports inside RootlessKit's namespace, a group of bindings gets."""
 
 from collections.abc import Iterable, Set
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -77,8 +78,15 @@ class PortBook:
         if not ips:
             return 0
         ports = group.ports or host.dynamic_ports
-        excluded = () if group.exact else (tried, host.reserved_ports)
-        return self.host.allocate(group.protocol, ips, ports, endpoint.name, excluded)
+        take = partial(self.host.allocate, group.protocol, ips, owner=endpoint.name)
+        if group.exact:
+            return take(ports=ports)
+        excluded = (tried, host.reserved_ports)
+        former = group.former
+        if former is not None and former in ports and not any(former in some for some in excluded):
+            with suppress(PortPublished):
+                return take(ports=PortRange.single(former))
+        return take(ports=ports, excluded=excluded)
 
     def _child(self, binding: PortBinding, ip: IPAddress, host: Host) -> SocketAddress:
         """A port on the child address: the host port's number where it is free, else any."""

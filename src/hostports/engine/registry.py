@@ -243,6 +243,7 @@ class Registry:
             mode=request.mode,
             allow_from=request.allow_from,
             proxy_protocol=request.proxy_protocol,
+            former=self.edges.store.former(request.endpoint) if self.edges.store else {},
         )
 
     def _relayed(self) -> Mapping[PortBinding, RelayCounters]:

@@ -79,6 +79,17 @@ MIGRATIONS: Final = (
         ifnull(proxy_protocol, '')
     );
     """,
+    """
+    -- The host ports that endpoints had last: they get them again where any will do.
+    CREATE TABLE former_ports (
+        position INTEGER PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        protocol TEXT NOT NULL,
+        container_port INTEGER NOT NULL,
+        host_port INTEGER NOT NULL,
+        UNIQUE (endpoint, protocol, container_port)
+    );
+    """,
 )
 
 #: "host": whose file it is (https://sqlite.org/pragma.html#pragma_application_id).

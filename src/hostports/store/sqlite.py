@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from hostports.core.rows import (
 from hostports.errors import StoreFailed, UnusableValue
 from hostports.model.firewall import FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding
+from hostports.model.port import PortBinding, Protocol
 from hostports.model.state import State
 from hostports.store.migrations import MIGRATIONS, migrate, refuse_strangers
 from hostports.store.ownership import owned
@@ -58,6 +58,17 @@ _REMOVE_ENDPOINT: Final = "DELETE FROM endpoints WHERE name = ?"
 _REMOVE_BINDING: Final = (
     f"DELETE FROM bindings WHERE {' AND '.join(f'{name} IS ?' for name in COLUMNS)}"  # noqa: S608 - names of our own
 )
+
+#: How many former ports are remembered: those of many generations, but not of all.
+MOST_FORMER_PORTS: Final = 1 << 16
+_REMEMBER: Final = (
+    "INSERT OR REPLACE INTO former_ports (endpoint, protocol, container_port, host_port)"
+    " VALUES (?, ?, ?, ?)"
+)
+_FORGET: Final = (
+    "DELETE FROM former_ports WHERE position <= (SELECT max(position) FROM former_ports) - ?"
+)
+_FORMER: Final = "SELECT protocol, container_port, host_port FROM former_ports WHERE endpoint = ?"
 
 
 class SqliteStore:
@@ -126,6 +137,8 @@ class SqliteStore:
         created = at.astimezone(UTC).isoformat()
         with self._transaction("BEGIN IMMEDIATE") as db:
             db.executemany(_REMOVE_BINDING, map(to_row, _only(PortBinding, removed)))
+            db.executemany(_REMEMBER, _former(_only(PortBinding, removed)))
+            db.execute(_FORGET, (MOST_FORMER_PORTS,))
             db.executemany(_REMOVE_ENDPOINT, [(each.name,) for each in _only(Endpoint, removed)])
             db.executemany(
                 _REMOVE_NETWORK, [(each.name,) for each in _only(BridgeNetwork, removed)]
@@ -135,6 +148,14 @@ class SqliteStore:
             db.executemany(
                 _ADD_BINDING, ((*to_row(each), created) for each in _only(PortBinding, added))
             )
+
+    def former(self, endpoint: str) -> dict[tuple[Protocol, int], int]:
+        """The host ports that an endpoint's container ports had last."""
+        with self._transaction("BEGIN") as db:
+            return {
+                (Protocol(protocol), container_port): host_port
+                for protocol, container_port, host_port in db.execute(_FORMER, (endpoint,))
+            }
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
@@ -191,6 +212,12 @@ def _protect(db: sqlite3.Connection, path: Path) -> None:
 
 def _only(kind: type[T], items: Sequence[FirewallItem]) -> Iterator[T]:
     return (each for each in items if isinstance(each, kind))
+
+
+def _former(bindings: Iterable[PortBinding]) -> Iterator[Row]:
+    for each in bindings:
+        if not each.routed:
+            yield each.endpoint, each.protocol.value, each.container_port, each.host_port
 
 
 def _published(row: Row, endpoints: Mapping[str, Endpoint]) -> tuple[PortBinding, datetime]:

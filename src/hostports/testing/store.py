@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hostports.errors import StoreFailed
 from hostports.model.firewall import FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding
+from hostports.model.port import PortBinding, Protocol
 from hostports.model.state import State
 from hostports.testing.faults import Faults
 
@@ -21,6 +21,7 @@ class FakeStore:
     def __init__(self, faults: Faults | None = None) -> None:
         self._faults = faults or Faults()
         self._state = State()
+        self._former: dict[tuple[str, Protocol, int], int] = {}
 
     def load(self) -> State:
         """What was recorded until now."""
@@ -42,6 +43,13 @@ class FakeStore:
         draft.remove(removed)
         draft.add(added, at.astimezone(UTC))
         self._state = State(draft.networks, draft.endpoints, draft.bindings)
+        for each in removed:
+            if isinstance(each, PortBinding) and not each.routed:
+                self._former[each.endpoint, each.protocol, each.container_port] = each.host_port
+
+    def former(self, endpoint: str) -> dict[tuple[Protocol, int], int]:
+        """All that an endpoint ever had, the last of each container port."""
+        return {key[1:]: port for key, port in self._former.items() if key[0] == endpoint}
 
     def dump(self) -> list[str]:
         """Networks, then endpoints, then bindings, each in the order of their coming."""
