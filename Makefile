@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NGINX := $(VENV)/nginx/usr/sbin/nginx
 
 .PHONY: setup demo test lint types golden docs man bench soak clean
 
@@ -15,17 +14,22 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-# Reads the PROXY protocol in a test. Only unpacked: what is installed would run as a service.
-$(NGINX): | $(VENV)/.ready
-	mkdir -p $(VENV)/nginx
-	cd $(VENV)/nginx && { apt-get download -q nginx || { apt-get update -q && apt-get download -q nginx; }; }
-	cd $(VENV)/nginx && dpkg-deb -x nginx_*.deb . && rm nginx_*.deb
+# Reads the PROXY protocol in a test.
+$(VENV)/nginx/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/nginx nginx
+	touch $@
+
+# A virtual machine's parts, and systemd-nspawn.
+$(VENV)/guests/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/guests busybox-static systemd-container \
+		$$(test $$(uname -m) != x86_64 || echo qemu-system-x86 linux-image-cloud-amd64)
+	touch $@
 
 # Its hosts are network namespaces: nothing of this machine's network is touched.
 demo: setup
 	@demo/demo.sh
 
-test: lint types $(NGINX)
+test: lint types $(VENV)/nginx/.ready $(VENV)/guests/.ready
 	$(BIN)/pytest
 
 lint: setup
