@@ -59,6 +59,7 @@ bench: setup
 	$(BIN)/python -m bench.cli
 	$(BIN)/python -m bench.publish
 	$(BIN)/python -m bench.relay
+	$(BIN)/python -m bench.peers
 
 # What takes long: hundreds of connections that do what they like, for half a minute.
 soak: setup
