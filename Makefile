@@ -61,8 +61,20 @@ bench: setup
 	$(BIN)/python -m bench.relay
 	$(BIN)/python -m bench.peers
 
-# What takes long: hundreds of connections that do what they like, for half a minute.
-soak: setup
+# A Debian whose first process is systemd, with hostports: for the units.
+$(VENV)/debian/.ready: $(VENV)/guests/.ready
+	tests/debian.sh $(VENV)/debootstrap debootstrap
+	DEBOOTSTRAP_DIR=$(CURDIR)/$(VENV)/debootstrap/usr/share/debootstrap \
+		$(VENV)/debootstrap/usr/sbin/debootstrap --variant=minbase \
+		--include=dbus,iproute2,nftables,python3,systemd,systemd-sysv bookworm $(VENV)/debian
+	touch $@
+
+# What takes long: connections that do what they like, and the units under a systemd of their own.
+soak: setup $(VENV)/debian/.ready
+	$(BIN)/pip install --quiet --upgrade --target $(VENV)/debian/usr/lib/python3/dist-packages .
+	printf '#!/bin/sh\nexec python3 -m hostports "$$@"\n' > $(VENV)/debian/usr/bin/hostports
+	chmod 755 $(VENV)/debian/usr/bin/hostports
+	$(BIN)/pytest tests/e2e/soak_units.py
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
 
 clean:

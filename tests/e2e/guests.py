@@ -19,7 +19,7 @@ UNPACKED: Final = Path(__file__).parents[2] / ".venv/guests"
 QEMU: Final = UNPACKED / "usr/bin/qemu-system-x86_64"
 BUSYBOX: Final = UNPACKED / "bin/busybox"
 _LIBRARIES: Final = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
-_SYSTEMD: Final = ("usr/lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu")
+SYSTEMD_LIBRARIES: Final = ("usr/lib/x86_64-linux-gnu/systemd", "usr/lib/x86_64-linux-gnu")
 #: What Debian's kernel needs for a network card of QEMU's, in the order in which it is loaded.
 _MODULES: Final = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
@@ -59,24 +59,28 @@ def virtual_machine(host: Namespace, folder: Path, page: str, init: str) -> Iter
     subprocess.run(["/bin/sh", "-c", script], cwd=root, check=True, capture_output=True)
     (kernel,) = (UNPACKED / "boot").glob("vmlinuz-*")
     start = ["-kernel", str(kernel), "-initrd", str(image), "-append", "console=ttyS0 quiet"]
-    with _running(host, folder, [str(QEMU), *_MACHINE, *start], _LIBRARIES):
+    with running(host, folder, [str(QEMU), *_MACHINE, *start], _LIBRARIES):
         yield
 
 
 @contextmanager
 def nspawn_container(host: Namespace, folder: Path, page: str, init: str) -> Iterator[None]:
-    """A container of systemd-nspawn's on a bridge; it runs when the block begins.
-
-    What nspawn keeps in /run, and the control groups that it wants, are in a mount namespace.
-    """
+    """A container of systemd-nspawn's on a bridge; it runs when the block begins."""
     root = _root(folder, page, init)
     (root / "etc/os-release").touch()
-    mounts = "mount -t tmpfs none /run; mount -t cgroup2 none /sys/fs/cgroup"
-    nspawn = [str(UNPACKED / "usr/bin/systemd-nspawn"), "--register=no", "--keep-unit"]
-    words = [*nspawn, "-D", str(root), "--network-bridge=hp-nat", "/init"]
-    command = ["unshare", "--mount", "sh", "-c", f'{mounts}; exec "$@"', "sh", *words]
-    with _running(host, folder, command, _SYSTEMD):
+    command = nspawn("-D", str(root), "--network-bridge=hp-nat", "/init")
+    with running(host, folder, command, SYSTEMD_LIBRARIES):
         yield
+
+
+def nspawn(*arguments: str) -> list[str]:
+    """A command that becomes systemd-nspawn.
+
+    What that keeps in /run, and the control groups that it wants, are in a mount namespace.
+    """
+    mounts = "mount -t tmpfs none /run; mount -t cgroup2 none /sys/fs/cgroup"
+    program = [str(UNPACKED / "usr/bin/systemd-nspawn"), "--register=no", "--keep-unit"]
+    return ["unshare", "--mount", "sh", "-c", f'{mounts}; exec "$@"', "sh", *program, *arguments]
 
 
 def _root(folder: Path, page: str, init: str) -> Path:
@@ -92,9 +96,14 @@ def _root(folder: Path, page: str, init: str) -> Path:
 
 
 @contextmanager
-def _running(
-    host: Namespace, folder: Path, command: Sequence[str], libraries: Sequence[str]
-) -> Iterator[None]:
+def running(
+    host: Namespace,
+    folder: Path,
+    command: Sequence[str],
+    libraries: Sequence[str],
+    until: bytes = b"booted",
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A guest's process in a block that begins when its console says a word."""
     where = ":".join(str(UNPACKED / each) for each in libraries)
     said = folder / "console"
     with host.entered(), said.open("wb") as console:
@@ -106,11 +115,9 @@ def _running(
             env={**os.environ, "LD_LIBRARY_PATH": where},
         )
     try:
-        eventually(
-            lambda: b"booted" in said.read_bytes() or process.poll() is not None, "booted", 120
-        )
+        eventually(lambda: until in said.read_bytes() or process.poll() is not None, "booted", 120)
         assert process.poll() is None, said.read_text(errors="replace")
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
