@@ -1,8 +1,10 @@
-"""One suite for the fake firewall and nftables: what `Firewall` promises, both keep."""
+"""One suite for the fake firewall, nftables and iptables: what `Firewall` promises, all keep."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -11,6 +13,9 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -19,6 +24,7 @@ from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
 from hostports.core.rules.data import Settings
 from hostports.errors import FirewallFailed
 from hostports.interfaces import Firewall
+from hostports.linux.iptables import Iptables, IptablesFirewall
 from hostports.linux.nftables import NftablesFirewall
 from hostports.model.firewall import FirewallChange
 from hostports.testing import FakeFirewall, Faults
@@ -74,10 +80,42 @@ def nftables() -> Iterator[Case]:
         )
 
 
-@pytest.fixture(params=[fake, nftables], ids=["fake", "nftables"])
+@contextmanager
+def iptables(variant: str) -> Iterator[Case]:
+    with refusing(f"iptables{variant}-restore") as flag, namespace() as host, host.entered():
+        firewall = IptablesFirewall(Settings(), iptables=Iptables(variant))
+        yield Case(firewall, firewall.listed, flag.touch, lambda: flag.unlink(missing_ok=True))
+
+
+@contextmanager
+def refusing(program: str) -> Iterator[Path]:
+    """A file; as long as it is there, one call of a program is refused, and it is gone."""
+    with TemporaryDirectory() as folder:
+        flag, stand_in = Path(folder, "flag"), Path(folder, program)
+        refuse = f"rm {flag}; echo line 3 failed >&2; exit 1"
+        stand_in.write_text(
+            f'#!/bin/sh\nif [ -e {flag} ]; then {refuse}; fi\nexec {which(program)} "$@"\n'
+        )
+        stand_in.chmod(0o755)
+        path = os.environ["PATH"]
+        os.environ["PATH"] = f"{folder}:{path}"
+        try:
+            yield flag
+        finally:
+            os.environ["PATH"] = path
+
+
+MADE: dict[str, Callable[[], AbstractContextManager[Case]]] = {
+    "fake": fake,
+    "nftables": nftables,
+    "iptables-nft": partial(iptables, "-nft"),
+    "iptables-legacy": partial(iptables, "-legacy"),
+}
+
+
+@pytest.fixture(params=[*MADE])
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    made: Callable[[], AbstractContextManager[Case]] = request.param
-    with made() as case:
+    with MADE[request.param]() as case:
         case.firewall.apply(FirewallChange(opened=(NETWORK, WEB)))
         yield case
 

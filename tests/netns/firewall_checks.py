@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 
 from hostports import PortBinding, Protocol
 from hostports.core.rules.data import Settings
+from hostports.linux.iptables import IptablesFirewall
 from hostports.linux.nftables import NftablesFirewall
+from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange
 from hostports.model.port import PublishMode, SocketAddress
 from tests.netns.lab import (
@@ -23,6 +25,8 @@ from tests.netns.lab import (
     lab,
 )
 from tests.netns.packets import datagram_arrives, ping, sctp_arrives, spoofed_syn_arrives
+
+RealFirewall = NftablesFirewall | IptablesFirewall
 
 NOTHING, REFUSED = "nothing", "refused"
 #: Seconds to wait for an answer that should come, and for one that should not.
@@ -321,11 +325,13 @@ CHECKS: Final = (*_published(), *_local(), *_direct(), *_networks(), *_sources()
 class Host:
     """A lab with the firewall on its host, the relay's stand-in, and all that is published."""
 
-    def __init__(self, made: Lab, settings: Settings) -> None:
+    def __init__(
+        self, made: Lab, settings: Settings, backend: Callable[[Settings], RealFirewall]
+    ) -> None:
         self.lab = made
         self.settings = settings
         with self.entered():
-            self.firewall = NftablesFirewall(settings)
+            self.firewall = backend(settings)
             self.firewall.apply(EVERYTHING)
             self.let_user_drop()
         # What protects loopback must not be the kernel's default (CVE-2020-8558).
@@ -333,7 +339,12 @@ class Host:
 
     def let_user_drop(self) -> None:
         """Add a rule of the user's own."""
-        self.firewall.run("add rule inet hostports user tcp dport 6666 drop")
+        if isinstance(self.firewall, NftablesFirewall):
+            self.firewall.run("add rule inet hostports user tcp dport 6666 drop")
+        else:
+            for of in Family:
+                rule = "*filter\n-A HP-USER -p tcp --dport 6666 -j DROP\nCOMMIT\n"
+                self.firewall.iptables.restore(of, rule)
 
     def entered(self) -> AbstractContextManager[None]:
         """Work in the host's namespace."""
@@ -436,7 +447,9 @@ EVERYTHING: Final = FirewallChange(opened=(*NETWORKS.values(), *ENDPOINTS, *BIND
 
 
 @contextmanager
-def host(settings: Settings) -> Iterator[Host]:
+def host(
+    settings: Settings, backend: Callable[[Settings], RealFirewall] = NftablesFirewall
+) -> Iterator[Host]:
     """A lab whose servers and, if it is on, relay are up."""
     with lab(hairpin=not settings.relay) as made:
         for name in CONTAINERS:
@@ -446,4 +459,4 @@ def host(settings: Settings) -> Iterator[Host]:
             made.serve(name, name, [7000, 8080])
         if settings.relay:
             made.serve("host", "relay", [*range(8080, 8096)])
-        yield Host(made, settings)
+        yield Host(made, settings, backend)

@@ -50,7 +50,7 @@ def test_no_rule_can_be_missing(world: Host) -> None:
     for chain, text in rules(world):
         handle = rules(world)[chain, text]
         with world.entered():
-            world.firewall.run(f"delete rule inet hostports {chain} handle {handle}")
+            nft("delete", "rule", "inet", "hostports", chain, "handle", handle)
         if world.seems_right():
             idle.append(f"{chain}: {text}")
         with world.entered():

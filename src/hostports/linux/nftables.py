@@ -58,7 +58,7 @@ class NftablesFirewall:
                 f"table inet {TABLE} holds published ports of a daemon that doesn't run",
                 f"start that one, or forget them: nft delete table inet {TABLE}",
             )
-        families = guarded_families(listed) | _not_forwarding() if guard else frozenset()
+        families = guarded_families(listed) | not_forwarding() if guard else frozenset()
         self._state = RulesState(replace(settings or Settings(), guard=families))
         self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
         self.rebuild()
@@ -171,7 +171,7 @@ class NftablesFirewall:
             )
 
 
-def _not_forwarding() -> frozenset[Family]:
+def not_forwarding() -> frozenset[Family]:
     """The families in which the host is no router now."""
     return frozenset(of for of, names in FORWARDING.items() if sysctl.read(names[-1]) == "0")
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses
 from typing import Final
 
 from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
-from hostports.model.address import Family, IPAddress, IPNetwork, is_wildcard
+from hostports.core.rules.effects import protected, source_ranges, translated
+from hostports.model.address import Family, IPAddress, is_wildcard
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import PortBinding, PublishMode, SocketAddress
 
@@ -28,16 +28,16 @@ def of_network(network: BridgeNetwork, settings: Settings) -> Fragment:
     ]
     if not network.masquerade:
         chains.insert(0, _direct(network))
-    translated = [of for of in Family if _translated(network, of)]
-    if network.masquerade and translated:
-        rules = tuple(_leaving(network, of) for of in translated)
+    families = [of for of in Family if translated(network, of)]
+    if network.masquerade and families:
+        rules = tuple(_leaving(network, of) for of in families)
         chains.append(Chain(_name("nat", network), rules))
         elements += [
             Element(f"subnet{of}", str(network.subnet(of)), _jump("nat", network))
-            for of in translated
+            for of in families
         ]
-    if translated and not settings.relay:
-        rules = tuple(rule for of in translated for rule in _hairpin(network, of))
+    if families and not settings.relay:
+        rules = tuple(rule for of in families for rule in _hairpin(network, of))
         chains.append(Chain(_name("hairpin", network), rules))
         elements.append(Element("hairpin", bridge, _jump("hairpin", network)))
     return Fragment(tuple(elements), tuple(chains))
@@ -55,7 +55,7 @@ def of_endpoint(endpoint: Endpoint, settings: Settings) -> Fragment:
     elements = tuple(
         Element(f"protected{of}", str(ip), _jump("direct", network))
         for of in Family
-        if (ip := endpoint.address(of)) and _protected(network, of, settings)
+        if (ip := endpoint.address(of)) and protected(network, of, settings)
     )
     return Fragment(elements, (_direct(network),)) if elements else Fragment()
 
@@ -88,15 +88,8 @@ def _source_checks(
         yield Element("loopback4", key)
     if binding.allow_from:
         yield Element(f"limited{suffix}", key)
-        for source in _ranges(binding.allow_from, host_ip):
+        for source in source_ranges(binding.allow_from, host_ip):
             yield Element(f"allowed{suffix}", f"{key} . {source}")
-
-
-def _ranges(sources: Sequence[IPNetwork], host_ip: IPAddress) -> Iterator[IPNetwork]:
-    """The sources of the host address's family, merged: ranges in one set may not overlap."""
-    if isinstance(host_ip, IPv4Address):
-        return collapse_addresses(each for each in sources if isinstance(each, IPv4Network))
-    return collapse_addresses(each for each in sources if isinstance(each, IPv6Network))
 
 
 def _host_side(socket: SocketAddress) -> tuple[str, str]:
@@ -143,9 +136,9 @@ def _between_containers(
     network: BridgeNetwork, families: Sequence[Family], settings: Settings
 ) -> Iterator[Rule]:
     """Without ICC, protected addresses need no rule here: the bridge may not reach them either."""
-    protected = all(_protected(network, of, settings) for of in families)
+    all_protected = all(protected(network, of, settings) for of in families)
     verdict = "accept" if network.icc else "drop"
-    if network.icc or not protected:
+    if network.icc or not all_protected:
         yield Rule(f'iifname "{network.bridge}" counter {verdict}', "between its containers")
 
 
@@ -159,7 +152,7 @@ def _entering(network: BridgeNetwork, of: Family, settings: Settings) -> Iterato
         yield Rule(f"{only} meta l4proto {_ICMP[of]} accept", "routed: ICMP")
     elif settings.direct_routing:
         yield _isolation(of)
-    elif not network.masquerade and _protected(network, of, settings):
+    elif not network.masquerade and protected(network, of, settings):
         yield Rule(f"{only} {_jump('direct', network)}", "container addresses")
     yield Rule(f"{_IP[of]} daddr . meta l4proto . th dport @open{of} counter accept", "published")
 
@@ -172,16 +165,6 @@ def _isolation(of: Family) -> Rule:
     return Rule(f"meta nfproto ipv{of} iifname @bridges jump isolated", "other networks")
 
 
-def _protected(network: BridgeNetwork, of: Family, settings: Settings) -> bool:
-    """Whether other hosts may not reach the containers' own addresses."""
-    open_modes = (GatewayMode.ROUTED, GatewayMode.NAT_UNPROTECTED)
-    return (
-        not network.internal
-        and not settings.direct_routing
-        and network.gateway_mode(of) not in open_modes
-    )
-
-
 def _direct(network: BridgeNetwork) -> Chain:
     """Who may reach containers by their own addresses."""
     rules = [] if network.masquerade else [Rule("ct status dnat return", "published")]
@@ -192,11 +175,6 @@ def _direct(network: BridgeNetwork) -> Chain:
         rules.append(Rule(f'iifname "{name}" return', "may reach containers directly"))
     rules.append(Rule("counter drop", "direct routing"))
     return Chain(_name("direct", network), tuple(rules))
-
-
-def _translated(network: BridgeNetwork, of: Family) -> bool:
-    """Whether traffic of one family gets another source address when it leaves the network."""
-    return network.subnet(of) is not None and not network.routed(of) and not network.internal
 
 
 def _leaving(network: BridgeNetwork, of: Family) -> Rule:

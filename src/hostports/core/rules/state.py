@@ -1,9 +1,9 @@
 """Which elements and chains the table holds, and what a change makes of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from hostports.core.rules.data import Chain, Element, Fragment, Settings
 from hostports.core.rules.items import of_binding, of_endpoint, of_network
@@ -11,6 +11,7 @@ from hostports.core.rules.settings import networks_of
 from hostports.errors import FirewallFailed
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
+from hostports.model.port import PortBinding
 
 T = TypeVar("T")
 
@@ -32,6 +33,17 @@ class Delta:
         return not (self.removed or self.added or self.removed_chains or self.written_chains)
 
 
+class Items(NamedTuple):
+    """What a network, an endpoint and a binding add, in the words of one backend."""
+
+    of_network: Callable[[BridgeNetwork, Settings], Fragment]
+    of_endpoint: Callable[[Endpoint, Settings], Fragment]
+    of_binding: Callable[[PortBinding, BridgeNetwork, Settings], Fragment]
+
+
+NFT_ITEMS: Final = Items(of_network, of_endpoint, of_binding)
+
+
 class RulesState:
     """What is open, and how many of it need each element and chain: the last one takes it along.
 
@@ -39,8 +51,9 @@ class RulesState:
     would take more memory than all the rest.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, items: Items = NFT_ITEMS) -> None:
         self.settings = settings
+        self._items = items
         # With the network that a binding was opened in, which may be gone before it.
         self._open: dict[FirewallItem, BridgeNetwork | None] = {}
         self._networks: dict[str, BridgeNetwork] = {}
@@ -77,7 +90,7 @@ class RulesState:
                 *(each for each, by in own.items() if by > 0),
             ),
             removed_chains=tuple(_gone(chains, self._chain_users)),
-            written_chains=tuple(chain for each in opened.values() for chain in each.chains),
+            written_chains=tuple(self._unwritten(opened)),
             closed=closed,
             opened=opened,
         )
@@ -111,12 +124,17 @@ class RulesState:
         """What is open."""
         return list(self._open)
 
+    def _unwritten(self, opened: Mapping[FirewallItem, Fragment]) -> Iterable[Chain]:
+        """The chains of what is opened that aren't there, or are there with other rules."""
+        chains = {chain.name: chain for each in opened.values() for chain in each.chains}
+        return (each for name, each in chains.items() if self._chains.get(name) != each)
+
     def _fragment(self, item: FirewallItem, network: BridgeNetwork | None) -> Fragment:
         if isinstance(item, BridgeNetwork):
-            return of_network(item, self.settings)
+            return self._items.of_network(item, self.settings)
         if isinstance(item, Endpoint):
-            return of_endpoint(item, self.settings)
-        return of_binding(item, network, self.settings) if network else Fragment()
+            return self._items.of_endpoint(item, self.settings)
+        return self._items.of_binding(item, network, self.settings) if network else Fragment()
 
 
 def _network_of(item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> BridgeNetwork | None:

@@ -1,0 +1,97 @@
+"""What ``iptables-save`` says of our chains."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Final
+
+from hostports.core.rules.iptables.place import OURS, USER_CHAIN
+from hostports.core.rules.iptables.script import Present
+from hostports.core.rules.iptables.skeleton import GUARD_COMMENT, PUBLISH, Jump, jumps
+from hostports.model.address import Family
+from hostports.model.firewall import Traffic
+from hostports.model.port import Protocol, SocketAddress
+
+_COUNTS: Final = re.compile(r"\[(\d+):(\d+)\] -A (\S+) (.*)")
+_PROTOCOL: Final = re.compile(r"-p (\w+)")
+_PUBLISHED: Final = re.compile(r"--dport (\d+)")
+_COUNTED: Final = re.compile(r"--ctorigdstport (\d+)")
+_TO: Final = re.compile(r"(?<!! )-d ([0-9a-f.:]+)/")
+_ORIGINAL: Final = re.compile(r"--ctorigdst ([0-9a-f.:]+)")
+
+
+def present(of: Family, saved: str) -> Present:
+    """What is there of us."""
+    chains: dict[str, tuple[str, ...]] = {}
+    found: list[Jump] = []
+    known = jumps(of)
+    for table, line in _lines(saved):
+        if line.startswith(f":{OURS}"):
+            chains[table] = (*chains.get(table, ()), line[1:].split()[0])
+        found += [each for each in known if each.table == table and _is_jump(line, each)]
+    return Present(chains, tuple(found))
+
+
+def ours(saved: str) -> list[str]:
+    """The lines that are ours, each with its table."""
+    return [
+        f"{table} {line}"
+        for table, line in _lines(saved)
+        if line.startswith((f":{OURS}", f"-A {OURS}")) or f"-j {OURS}" in line
+    ]
+
+
+def guarded(saved: str) -> bool:
+    """Whether a ruleset of ours guards the family."""
+    return any(GUARD_COMMENT in line for line in saved.splitlines())
+
+
+def user_rules(saved: str) -> bool:
+    """Whether users have rules in their chain."""
+    return any(line.startswith(f"-A {USER_CHAIN} ") for line in saved.splitlines())
+
+
+def traffic(of: Family, saved: str) -> Mapping[SocketAddress, Traffic]:
+    """What has passed through each binding, of a listing with counters."""
+    found: dict[SocketAddress, Traffic] = {}
+    counted: list[tuple[SocketAddress, int, int]] = []
+    for packets, size, chain, rule in _counts(saved):
+        if chain == PUBLISH and "-j DNAT" in rule:
+            found[_socket(of, rule, _PUBLISHED, _TO)] = Traffic(packets)
+        elif chain.startswith(f"{OURS}count-"):
+            counted.append((_socket(of, rule, _COUNTED, _ORIGINAL), packets, size))
+    for socket, packets, size in counted:
+        if socket in found:
+            found[socket] = replace(found[socket], packets=packets, bytes=size)
+    return found
+
+
+def _counts(saved: str) -> Iterator[tuple[int, int, str, str]]:
+    for packets, size, chain, rule in _COUNTS.findall(saved):
+        yield int(packets), int(size), chain, rule
+
+
+def _socket(
+    of: Family, rule: str, port: re.Pattern[str], address: re.Pattern[str]
+) -> SocketAddress:
+    protocol, number = _PROTOCOL.search(rule), port.search(rule)
+    if protocol is None or number is None:
+        raise ValueError(f"a rule of ours without a port: {rule}")
+    at = address.search(rule)
+    ip = ip_address(at[1]) if at else of.wildcard
+    return SocketAddress(Protocol(protocol[1]), ip, int(number[1]))
+
+
+def _is_jump(line: str, jump: Jump) -> bool:
+    return line == f"-A {jump.chain} {jump.rule}"
+
+
+def _lines(saved: str) -> Iterable[tuple[str, str]]:
+    """Each line with its table."""
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif not line.startswith("#"):
+            yield table, line

@@ -1,0 +1,253 @@
+"""The firewall on iptables: chains of our own, one ``iptables-restore`` a family and call.
+
+What a restore does to one table is done at once. Between tables and families there are moments in
+which only a part is; where a later part is refused, the earlier ones are made as they were.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from shutil import which
+from threading import Lock
+from typing import Final
+
+from hostports.core.rules.data import Element, Settings
+from hostports.core.rules.iptables import listing
+from hostports.core.rules.iptables.items import of_binding, of_endpoint, of_network
+from hostports.core.rules.iptables.script import (
+    Present,
+    change_script,
+    removal_script,
+    whole_script,
+)
+from hostports.core.rules.settings import needed, networks_of
+from hostports.core.rules.state import Delta, Items, RulesState
+from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
+from hostports.linux import sysctl
+from hostports.linux.nftables import not_forwarding
+from hostports.model.address import Family
+from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
+from hostports.model.port import SocketAddress
+
+#: Seconds to wait for whoever else is at work with iptables (the lock of iptables-legacy).
+LOCK_WAIT_S: Final = 5
+#: What iptables exits with when the lock wasn't free in time (xtables.h, RESOURCE_PROBLEM).
+_LOCKED: Final = 4
+_PROGRAMS: Final = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
+ITEMS: Final = Items(of_network, of_endpoint, of_binding)
+
+
+class Iptables:
+    """The programs of one kind of iptables.
+
+    `variant` is ``-nft`` or ``-legacy`` for one of the two that a host may have, empty for the one
+    that its ``iptables`` is. A call waits up to `lock_wait_s` seconds for whoever else is at work.
+    """
+
+    def __init__(self, variant: str = "", lock_wait_s: int = LOCK_WAIT_S) -> None:
+        self._variant = variant
+        self._lock_wait_s = lock_wait_s
+        # A kernel without IPv6 has no tables for it.
+        ipv6 = Path("/proc/sys/net/ipv6").exists()
+        self.families = tuple(Family) if ipv6 else (Family.IPV4,)
+
+    def __str__(self) -> str:
+        return f"iptables{self._variant}"
+
+    def saved(self, of: Family, *arguments: str) -> str:
+        """What iptables-save says. Raises `FirewallFailed` or `NotPermitted`."""
+        return self._call([self._program(of, "save"), *arguments])
+
+    def present(self, of: Family) -> Present:
+        """What is there of us; raises the same."""
+        return listing.present(of, self.saved(of))
+
+    def restore(self, of: Family, script: str) -> None:
+        """Let iptables-restore carry out a script; raises the same."""
+        if script:
+            wait = ["--wait", str(self._lock_wait_s)]
+            self._call([self._program(of, "restore"), "--noflush", *wait], script)
+
+    def remove_ours(self) -> None:
+        """Take all that is ours out of the kernel; users' rules stay, with their chain."""
+        for of in self.families:
+            saved = self.saved(of)
+            user = not listing.user_rules(saved)
+            self.restore(of, removal_script(listing.present(of, saved), user=user))
+
+    def _program(self, of: Family, what: str) -> str:
+        return f"{_PROGRAMS[of]}{self._variant}-{what}"
+
+    def _call(self, command: Sequence[str], script: str = "") -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - iptables, with arguments of our own
+                command, input=script, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise FirewallFailed(
+                f"{command[0]} is not there, so nothing can be published", "install iptables"
+            ) from None
+        if done.returncode == _LOCKED and "lock" in done.stderr:
+            raise FirewallFailed(
+                f"another program has kept iptables locked for {self._lock_wait_s} s",
+                "find it with `fuser /run/xtables.lock`, and try again",
+            )
+        if done.returncode:
+            raise _translated(command[0], done.stderr, script)
+        return done.stdout
+
+
+class IptablesFirewall:
+    """`Firewall` on iptables, in the network namespace of the process.
+
+    All is as with `NftablesFirewall`; `guarded` are families in which the host was no router before
+    another backend made it one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        wanted: Sequence[FirewallItem] = (),
+        *,
+        guarded: frozenset[Family] = frozenset(),
+        take_over: bool = True,
+        iptables: Iptables | None = None,
+    ) -> None:
+        self.iptables = iptables or Iptables()
+        self._lock = Lock()
+        saved = {of: self.iptables.saved(of) for of in self.iptables.families}
+        if not take_over and any(listing.present(of, each).networks for of, each in saved.items()):
+            raise DaemonThere(
+                f"{self.iptables} holds published ports of a daemon that doesn't run",
+                "start that one with its own --state, or remove the chains named HP-...",
+            )
+        # Whether forwarding is on doesn't tell who switched it on; the chains of before do.
+        before = frozenset(of for of, each in saved.items() if listing.guarded(each))
+        families = guarded | before | not_forwarding()
+        self._state = RulesState(replace(settings or Settings(), guard=families), ITEMS)
+        self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
+        self.rebuild()
+
+    def apply(self, change: FirewallChange) -> None:
+        """Make a change, or raise and change nothing."""
+        with self._lock:
+            delta = self._state.planned(change)
+            former = sysctl.write(needed(networks_of(delta.opened)))
+            try:
+                self._make(delta)
+            except HostportsError as error:
+                sysctl.write(former)
+                if not delta.opened:
+                    # It is unwanted whatever iptables says: the next rebuild must not open it.
+                    self._state.commit(delta)
+                self._restore(error)
+                raise
+            self._state.commit(delta)
+
+    def planned(self, change: FirewallChange) -> list[str]:
+        """The lines to iptables-restore by which `apply` would make a change."""
+        with self._lock:
+            delta = self._state.planned(change)
+            return [
+                f"{_PROGRAMS[of]}-restore: {line}"
+                for of in self.iptables.families
+                for line in change_script(of, delta, self._left(delta)).splitlines()
+            ]
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Make all chains anew by other settings; the guard stays as it is."""
+        with self._lock:
+            items = self._state.items()
+            self._state = RulesState(replace(settings, guard=self._state.settings.guard), ITEMS)
+            self._state.commit(self._state.planned(FirewallChange(opened=tuple(items))))
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Make all chains anew, each table at once, whatever became of them."""
+        with self._lock:
+            sysctl.write(needed(networks_of(self._state.items())))
+            self._make_whole()
+
+    def traffic(self) -> Mapping[SocketAddress, Traffic]:
+        """What has passed through each open binding by DNAT, by its socket.
+
+        Counting begins anew with a rebuild, and where very many ports of a container go at once.
+        """
+        found: dict[SocketAddress, Traffic] = {}
+        for of in self.iptables.families:
+            found |= listing.traffic(of, self.iptables.saved(of, "--counters"))
+        return found
+
+    def listed(self) -> str:
+        """Our chains as iptables-save lists them, without counters; empty if none is there."""
+        lines = (f"{of.value} {line}" for of in self.iptables.families for line in self._ours(of))
+        return "\n".join(line.partition(" [")[0] for line in lines)
+
+    def remove(self) -> None:
+        """Take all that is ours out of the kernel; users' rules stay, with their chain."""
+        with self._lock:
+            self.iptables.remove_ours()
+
+    def _make(self, delta: Delta) -> None:
+        for of in self.iptables.families:
+            self.iptables.restore(of, change_script(of, delta, self._left(delta)))
+
+    def _make_whole(self) -> None:
+        whole = self._state.whole()
+        for of in self.iptables.families:
+            present = self.iptables.present(of)
+            self.iptables.restore(of, whole_script(of, self._state.settings, whole, present))
+
+    def _restore(self, error: HostportsError) -> None:
+        """Make everything as it was before a change that was refused midway."""
+        try:
+            self._make_whole()
+        except HostportsError as again:
+            error.add_note(f"what was there before could not be made again: {again}")
+
+    def _left(self, delta: Delta) -> "_Left":
+        return _Left(self._state, delta)
+
+    def _ours(self, of: Family) -> list[str]:
+        return listing.ours(self.iptables.saved(of))
+
+
+class _Left:
+    """The elements of a chain that stay when a delta has been made; found when first asked for."""
+
+    def __init__(self, state: RulesState, delta: Delta) -> None:
+        self._state = state
+        self._delta = delta
+        self._by_chain: dict[str, list[Element]] | None = None
+
+    def __call__(self, chain: str) -> list[Element]:
+        if self._by_chain is None:
+            removed = set(self._delta.removed)
+            self._by_chain = {}
+            for each in self._state.whole().added:
+                if each not in removed:
+                    self._by_chain.setdefault(each.collection, []).append(each)
+        return self._by_chain.get(chain, [])
+
+
+def _translated(program: str, stderr: str, script: str) -> FirewallFailed | NotPermitted:
+    """What iptables says, in one line, with the line of the script that it names."""
+    if "Permission denied" in stderr or "you must be root" in stderr:
+        return NotPermitted(f"{program} may not change the firewall", "run as root")
+    first = next((line for line in stderr.splitlines() if line.strip()), "no reason given")
+    return FirewallFailed(f"{program} refuses: {first.strip()}{_quoted(first, script)}")
+
+
+def _quoted(message: str, script: str) -> str:
+    """The line that a message names by its number."""
+    number = message.rpartition("line ")[2].split()[0] if "line " in message else ""
+    with suppress(ValueError, IndexError):
+        return f": {script.splitlines()[int(number.strip(':')) - 1]}"
+    return ""
+
+
+def installed() -> list[Iptables]:
+    """The kinds of iptables that a host has."""
+    return [Iptables(each) for each in ("-nft", "-legacy") if which(f"iptables{each}-restore")]
