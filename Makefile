@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types golden docs man bench soak clean
+.PHONY: setup iptables demo test lint types golden docs man bench soak clean
 
 setup: $(VENV)/.ready
 	@{ command -v nft && command -v ip; } >/dev/null || { apt-get update -q && apt-get install -qy nftables iproute2; }
+
+# Its tests want both kinds of it.
+iptables:
+	@command -v iptables >/dev/null || { apt-get update -q && apt-get install -qy iptables; }
 
 # Debian's python3 makes no virtual environments until python3-venv is there.
 $(VENV)/.ready: pyproject.toml
@@ -29,7 +33,7 @@ $(VENV)/guests/.ready: | $(VENV)/.ready
 demo: setup
 	@demo/demo.sh
 
-test: lint types $(VENV)/nginx/.ready $(VENV)/guests/.ready
+test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready
 	$(BIN)/pytest
 
 lint: setup
@@ -52,8 +56,7 @@ man: setup
 		--project-name hostports --author "The hostports authors" --manual-title hostports \
 		--description "publish ports of anything that has an IP address" --output build/man/hostports.1
 
-bench: setup
-	@command -v iptables >/dev/null || { apt-get update -q && apt-get install -qy iptables; }
+bench: setup iptables
 	$(BIN)/python -m bench.plan
 	$(BIN)/python -m bench.firewall
 	$(BIN)/python -m bench.cli

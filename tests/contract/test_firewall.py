@@ -1,6 +1,5 @@
 """One suite for the fake firewall, nftables and iptables: what `Firewall` promises, all keep."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -13,9 +12,6 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from pathlib import Path
-from shutil import which
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -29,6 +25,7 @@ from hostports.linux.nftables import NftablesFirewall
 from hostports.model.firewall import FirewallChange
 from hostports.testing import FakeFirewall, Faults
 from tests.netns.namespaces import namespace
+from tests.netns.refusing import refusing
 
 NETWORK = BridgeNetwork(
     "lab",
@@ -85,24 +82,6 @@ def iptables(variant: str) -> Iterator[Case]:
     with refusing(f"iptables{variant}-restore") as flag, namespace() as host, host.entered():
         firewall = IptablesFirewall(Settings(), iptables=Iptables(variant))
         yield Case(firewall, firewall.listed, flag.touch, lambda: flag.unlink(missing_ok=True))
-
-
-@contextmanager
-def refusing(program: str) -> Iterator[Path]:
-    """A file; as long as it is there, one call of a program is refused, and it is gone."""
-    with TemporaryDirectory() as folder:
-        flag, stand_in = Path(folder, "flag"), Path(folder, program)
-        refuse = f"rm {flag}; echo line 3 failed >&2; exit 1"
-        stand_in.write_text(
-            f'#!/bin/sh\nif [ -e {flag} ]; then {refuse}; fi\nexec {which(program)} "$@"\n'
-        )
-        stand_in.chmod(0o755)
-        path = os.environ["PATH"]
-        os.environ["PATH"] = f"{folder}:{path}"
-        try:
-            yield flag
-        finally:
-            os.environ["PATH"] = path
 
 
 MADE: dict[str, Callable[[], AbstractContextManager[Case]]] = {

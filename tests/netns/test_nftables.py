@@ -47,7 +47,7 @@ def firewall(bare: Lab, settings: Settings | None = None) -> Iterator[NftablesFi
 
 def ruleset(bare: Lab) -> str:
     with bare.namespaces["host"].entered():
-        return nft("list", "ruleset")
+        return nft("-s", "list", "ruleset")
 
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")

@@ -1,9 +1,10 @@
 """What the daemon is made of: the only place that names the real edges."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hostports.core.rules.data import Settings
 from hostports.daemon.config import Config, FirewallChoice, Rootless
@@ -14,6 +15,7 @@ from hostports.engine.registry import Registry
 from hostports.engine.restart import Return, bring_back
 from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
+from hostports.linux import firewalls
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.inspection import LinuxInspection
@@ -25,7 +27,13 @@ from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
 from hostports.store.sqlite import SqliteStore
 
-RealFirewall: TypeAlias = NftablesFirewall | NoFirewall
+RealFirewall: TypeAlias = firewalls.PacketFilter | NoFirewall
+#: Who makes the rules, by choice.
+_MAKERS: Final[Mapping[FirewallChoice, firewalls.Maker]] = {
+    FirewallChoice.AUTO: firewalls.whichever,
+    FirewallChoice.NFTABLES: firewalls.nftables,
+    FirewallChoice.IPTABLES: firewalls.iptables,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +118,6 @@ def take_down(composition: Composition) -> None:
 
 
 def _refuse_unbuilt(config: Config) -> None:
-    if config.firewall is FirewallChoice.IPTABLES:
-        raise UnusableValue(
-            "iptables", "only the nftables firewall is built yet", "use it, or --firewall none"
-        )
     if config.firewall is FirewallChoice.NONE and not config.relay:
         raise UnusableValue(
             "--firewall none", "without a relay nothing would serve a port", "leave the relay on"
@@ -134,4 +138,4 @@ def _firewall(config: Config, state: State) -> RealFirewall:
         *state.endpoints.values(),
         *state.bindings,
     ]
-    return NftablesFirewall(settings(config), wanted, take_over=bool(state.networks))
+    return _MAKERS[config.firewall](settings(config), wanted, take_over=bool(state.networks))

@@ -15,7 +15,7 @@ from hostports.model.relay import RelaySettings
 
 
 class FirewallChoice(Enum):
-    """Who opens ports; AUTO is nftables. There is no IPTABLES yet."""
+    """Who opens ports; AUTO is nftables where that works, else iptables."""
 
     AUTO = "auto"
     NFTABLES = "nftables"

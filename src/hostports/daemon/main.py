@@ -30,7 +30,6 @@ from hostports.errors import (
     ServingFailed,
     UnusableValue,
 )
-from hostports.linux.nftables import NftablesFirewall
 from hostports.model.event import Happening
 from hostports.unix import listening_at
 
@@ -167,10 +166,9 @@ class Daemon:
         config = load(self._flags)
         self._composition.registry.default_host_ip = config.default_host_ip
         firewall = self._composition.firewall
-        if isinstance(firewall, NftablesFirewall):
-            # The relay that is there stays, or stays away, until the next start.
-            wanted = replace(settings(config), relay=self._config.relay)
-            await self._service.change(partial(firewall.reconfigure, wanted))
+        # The relay that is there stays, or stays away, until the next start.
+        wanted = replace(settings(config), relay=self._config.relay)
+        await self._service.change(partial(firewall.reconfigure, wanted))
         self._service.tell(Happening.FIREWALL_REBUILT)
         log.info("configuration read again")
 

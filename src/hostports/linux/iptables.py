@@ -47,14 +47,14 @@ class Iptables:
     """
 
     def __init__(self, variant: str = "", lock_wait_s: int = LOCK_WAIT_S) -> None:
-        self._variant = variant
+        self.variant = variant
         self._lock_wait_s = lock_wait_s
         # A kernel without IPv6 has no tables for it.
         ipv6 = Path("/proc/sys/net/ipv6").exists()
         self.families = tuple(Family) if ipv6 else (Family.IPV4,)
 
     def __str__(self) -> str:
-        return f"iptables{self._variant}"
+        return f"iptables{self.variant}"
 
     def saved(self, of: Family, *arguments: str) -> str:
         """What iptables-save says. Raises `FirewallFailed` or `NotPermitted`."""
@@ -63,6 +63,14 @@ class Iptables:
     def present(self, of: Family) -> Present:
         """What is there of us; raises the same."""
         return listing.present(of, self.saved(of))
+
+    def holds_networks(self) -> bool:
+        """Whether there are chains of some network; raises the same."""
+        return any(self.present(of).networks for of in self.families)
+
+    def guarded(self) -> frozenset[Family]:
+        """The families that chains of ours guard; raises the same."""
+        return frozenset(of for of in self.families if listing.guarded(self.saved(of)))
 
     def restore(self, of: Family, script: str) -> None:
         """Let iptables-restore carry out a script; raises the same."""
@@ -78,7 +86,7 @@ class Iptables:
             self.restore(of, removal_script(listing.present(of, saved), user=user))
 
     def _program(self, of: Family, what: str) -> str:
-        return f"{_PROGRAMS[of]}{self._variant}-{what}"
+        return f"{_PROGRAMS[of]}{self.variant}-{what}"
 
     def _call(self, command: Sequence[str], script: str = "") -> str:
         try:
@@ -117,15 +125,13 @@ class IptablesFirewall:
     ) -> None:
         self.iptables = iptables or Iptables()
         self._lock = Lock()
-        saved = {of: self.iptables.saved(of) for of in self.iptables.families}
-        if not take_over and any(listing.present(of, each).networks for of, each in saved.items()):
+        if not take_over and self.iptables.holds_networks():
             raise DaemonThere(
                 f"{self.iptables} holds published ports of a daemon that doesn't run",
                 "start that one with its own --state, or remove the chains named HP-...",
             )
         # Whether forwarding is on doesn't tell who switched it on; the chains of before do.
-        before = frozenset(of for of, each in saved.items() if listing.guarded(each))
-        families = guarded | before | not_forwarding()
+        families = guarded | self.iptables.guarded() | not_forwarding()
         self._state = RulesState(replace(settings or Settings(), guard=families), ITEMS)
         self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
         self.rebuild()
@@ -246,6 +252,17 @@ def _quoted(message: str, script: str) -> str:
     with suppress(ValueError, IndexError):
         return f": {script.splitlines()[int(number.strip(':')) - 1]}"
     return ""
+
+
+def hosts_own() -> Iptables:
+    """The kind that the host's own rules are made with: what its ``iptables`` says that it is."""
+    with suppress(FileNotFoundError):
+        command = ["iptables", "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - iptables
+        for variant, name in (("-legacy", "(legacy)"), ("-nft", "(nf_tables)")):
+            if name in said and which(f"iptables{variant}-restore"):
+                return Iptables(variant)
+    return Iptables()
 
 
 def installed() -> list[Iptables]:

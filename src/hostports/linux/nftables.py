@@ -33,10 +33,10 @@ class NftablesFirewall:
     """`Firewall` on nftables, in the network namespace of the process.
 
     Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
-    what is ours is forwarded; `guard` False leaves that to others. What is `wanted` is open from
-    the first moment on, so that a restart closes nothing. A table that holds networks is replaced
-    only if it is ours to `take_over`; else `DaemonThere` is raised. Raises `FirewallFailed` if nft
-    is missing or too old.
+    what is ours is forwarded, as in families that another backend did `guard`; None leaves that to
+    others. What is `wanted` is open from the first moment on, so that a restart closes nothing. A
+    table that holds networks is replaced only if it is ours to `take_over`; else `DaemonThere` is
+    raised. Raises `FirewallFailed` if nft is missing or too old.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class NftablesFirewall:
         settings: Settings | None = None,
         wanted: Sequence[FirewallItem] = (),
         *,
-        guard: bool = True,
+        guard: frozenset[Family] | None = frozenset(),
         take_over: bool = True,
         nft: str = "nft",
     ) -> None:
@@ -58,8 +58,9 @@ class NftablesFirewall:
                 f"table inet {TABLE} holds published ports of a daemon that doesn't run",
                 f"start that one, or forget them: nft delete table inet {TABLE}",
             )
-        families = guarded_families(listed) | not_forwarding() if guard else frozenset()
-        self._state = RulesState(replace(settings or Settings(), guard=families))
+        if guard is not None:
+            guard |= guarded_families(listed) | not_forwarding()
+        self._state = RulesState(replace(settings or Settings(), guard=guard or frozenset()))
         self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
         self.rebuild()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from hostports.core.rules.data import Settings
 from hostports.model.firewall import FirewallChange, Traffic
 from hostports.model.port import SocketAddress
 
@@ -15,6 +16,9 @@ class NoFirewall:
     def planned(self, change: FirewallChange) -> list[str]:  # noqa: ARG002 - nothing is done
         """Nothing."""
         return []
+
+    def reconfigure(self, settings: Settings) -> None:
+        """There is nothing that settings could change."""
 
     def rebuild(self) -> None:
         """Make nothing."""

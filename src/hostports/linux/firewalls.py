@@ -1,0 +1,110 @@
+"""Which firewall a host has, and that only one of them holds anything of ours."""
+
+import subprocess
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeAlias
+
+from hostports.core.rules.data import Settings
+from hostports.core.rules.listing import guarded_families, holds_networks
+from hostports.core.rules.skeleton import TABLE
+from hostports.errors import DaemonThere, FirewallFailed
+from hostports.linux.iptables import Iptables, IptablesFirewall, hosts_own, installed
+from hostports.linux.nftables import NftablesFirewall
+from hostports.model.address import Family
+from hostports.model.firewall import FirewallItem
+
+PacketFilter: TypeAlias = NftablesFirewall | IptablesFirewall
+
+
+class Maker(Protocol):
+    """Makes a firewall by settings, with what is wanted open from the first moment on."""
+
+    def __call__(
+        self, settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+    ) -> PacketFilter:
+        """What another daemon has left is replaced only if it is ours to `take_over`."""
+        ...
+
+
+def nftables(
+    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+) -> NftablesFirewall:
+    """Rules by nft; those that iptables holds of us go when ours are up."""
+    others = [each for each in installed() if _holds(each)]
+    _refuse_others(others, take_over=take_over)
+    firewall = NftablesFirewall(settings, wanted, take_over=take_over, guard=_guarded(others))
+    for each in others:
+        each.remove_ours()
+    return firewall
+
+
+def iptables(
+    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+) -> IptablesFirewall:
+    """Rules by the host's iptables; those of nft and of its other kind go when ours are up."""
+    ours = hosts_own()
+    others = [each for each in installed() if each.variant != ours.variant and _holds(each)]
+    table = _table_of_ours()
+    _refuse_others(others, table, take_over=take_over)
+    guarded = _guarded(others) | guarded_families(table)
+    firewall = IptablesFirewall(
+        settings, wanted, take_over=take_over, guarded=guarded, iptables=ours
+    )
+    for each in others:
+        each.remove_ours()
+    if table:
+        NftablesFirewall(guard=None).remove()
+    return firewall
+
+
+def whichever(
+    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+) -> PacketFilter:
+    """Rules by nft if it works here, else by iptables. Raises `FirewallFailed` if neither does."""
+    refusals: list[FirewallFailed] = []
+    makers: Final[Sequence[Maker]] = (nftables, iptables)
+    for make in makers:
+        try:
+            return make(settings, wanted, take_over=take_over)
+        except FirewallFailed as error:
+            refusals.append(error)
+    raise FirewallFailed(
+        "; and ".join(each.message for each in refusals),
+        "install nftables, or give --firewall none and let the relay do all",
+    )
+
+
+def _holds(iptables: Iptables) -> bool:
+    """Whether a kind of iptables has chains of ours; one that doesn't work here has none."""
+    try:
+        return any(iptables.present(of).chains for of in iptables.families)
+    except FirewallFailed:
+        return False
+
+
+def _table_of_ours() -> str:
+    """Our table as nft lists it; empty if there is none, or no nft."""
+    command = ["nft", "-t", "list", "table", "inet", TABLE]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - nft, with words of our own
+    except FileNotFoundError:
+        return ""
+
+
+def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bool) -> None:
+    """What another backend holds is replaced only if it is ours to take over."""
+    if take_over:
+        return
+    holders = [str(each) for each in others if each.holds_networks()]
+    if holds_networks(table):
+        holders.append("nftables")
+    if holders:
+        raise DaemonThere(
+            f"{holders[0]} holds published ports of a daemon that doesn't run",
+            "start that one, with its --state, or flush its rules",
+        )
+
+
+def _guarded(others: Sequence[Iptables]) -> frozenset[Family]:
+    """The families in which the host was no router before another backend made it one."""
+    return frozenset[Family]().union(*(each.guarded() for each in others))

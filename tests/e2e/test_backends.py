@@ -1,0 +1,89 @@
+"""The daemon on iptables, and what happens to ports when it changes to another firewall."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostports.linux.iptables import Iptables, installed
+from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, wired
+from tests.netns.lab import HOST_IPV4, Probe
+from tests.netns.namespaces import nft
+from tests.relay.peers import connected
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Site]:
+    """A host whose daemon isn't started yet."""
+    with wired() as lab:
+        daemon = Daemon(lab, tmp_path, ())
+        made = Site(lab, daemon)
+        yield made
+        daemon.take_down()
+        assert holders(made) == []
+
+
+def holders(made: Site) -> list[str]:
+    """Who holds anything of ours; iptables' own empty chains are nobody's."""
+    with made.lab.namespaces["host"].entered():
+        held = [str(each) for each in installed() if any(chains_of_ours(each))]
+        return held + (["nftables"] if "inet hostports" in nft("list", "tables") else [])
+
+
+def chains_of_ours(iptables: Iptables) -> Iterator[object]:
+    return (iptables.present(of).chains for of in iptables.families)
+
+
+def publish(made: Site) -> None:
+    made.client.create_network("nat")
+    made.client.create_network("other")
+    made.add_container("nat1")
+    made.add_container("other1")
+    made.publish("nat1", "8080:80", "7000:7000", "127.0.0.1:8082:80")
+
+
+def check(made: Site) -> None:
+    """What shall be reached is, and nothing else."""
+    container = made.addresses["nat1"][4]
+    answered = [
+        host_probe(where, 8080, version=of) for where in ("remote", "host") for of in (4, 6)
+    ]
+    answered += [
+        Probe("host", "127.0.0.1", 8082),
+        host_probe("nat1", 8080),
+        host_probe("other1", 8080),
+    ]
+    assert made.answers(*answered) == ["nat1"] * len(answered)
+    silent = [Probe("remote", container, 80), Probe("other1", container, 81)]
+    assert made.answers(*silent, seconds=SILENCE_S) == ["nothing"] * len(silent)
+
+
+def test_ports_are_published_by_iptables(made: Site) -> None:
+    made.daemon.start("--firewall", "iptables")
+    publish(made)
+    check(made)
+    packets = {each["packets"] for each in made.client.ports("nat1")["bindings"]}
+    assert packets != {0}
+    assert holders(made) == ["iptables-nft"]
+    assert made.daemon.command("reload").returncode == 0
+    check(made)
+    made.client.unpublish("nat1", ["8080:80"])
+    assert made.answers(host_probe("remote", 8080)) == ["refused"]
+
+
+def test_another_firewall_takes_over_and_no_connection_notices(made: Site) -> None:
+    with made.lab.namespaces["nat1"].entered():
+        server = socket.create_server(("0.0.0.0", 7000))
+    made.daemon.start("--firewall", "nftables")
+    publish(made)
+    with server, connected(made.lab.namespaces["remote"], HOST_IPV4, 7000) as client:
+        end = server.accept()[0]
+        with end:
+            for choice, holder in (("iptables", "iptables-nft"), ("auto", "nftables")):
+                made.daemon.stop()
+                made.daemon.start("--firewall", choice)
+                assert holders(made) == [holder]
+                check(made)
+                end.sendall(choice.encode())
+                assert client.recv(100) == choice.encode()
