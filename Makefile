@@ -29,11 +29,17 @@ $(VENV)/guests/.ready: | $(VENV)/.ready
 		$$(test $$(uname -m) != x86_64 || echo qemu-system-x86 linux-image-cloud-amd64)
 	touch $@
 
+# firewalld, on a bus of the test's own.
+$(VENV)/firewalld/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/firewalld firewalld python3-firewall python3-nftables python3-cap-ng \
+		python3-dbus python3-gi gir1.2-glib-2.0 libgirepository-1.0-1 dbus-daemon
+	touch $@
+
 # Its hosts are network namespaces: nothing of this machine's network is touched.
 demo: setup
 	@demo/demo.sh
 
-test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready
+test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready $(VENV)/firewalld/.ready
 	$(BIN)/pytest
 
 lint: setup
@@ -62,6 +68,7 @@ bench: setup iptables
 	$(BIN)/python -m bench.cli
 	$(BIN)/python -m bench.publish
 	$(BIN)/python -m bench.relay
+	$(BIN)/python -m bench.heal
 	$(BIN)/python -m bench.peers
 
 # A Debian whose first process is systemd, with hostports: for the units.
@@ -72,13 +79,15 @@ $(VENV)/debian/.ready: $(VENV)/guests/.ready
 		--include=dbus,iproute2,nftables,python3,systemd,systemd-sysv bookworm $(VENV)/debian
 	touch $@
 
-# What takes long: connections that do what they like, and the units under a systemd of their own.
+# What takes long: connections that do what they like, rules that are flushed again and again while
+# somebody tries to get in, and the units under a systemd of their own.
 soak: setup $(VENV)/debian/.ready
 	$(BIN)/pip install --quiet --upgrade --target $(VENV)/debian/usr/lib/python3/dist-packages .
 	printf '#!/bin/sh\nexec python3 -m hostports "$$@"\n' > $(VENV)/debian/usr/bin/hostports
 	chmod 755 $(VENV)/debian/usr/bin/hostports
 	$(BIN)/pytest tests/e2e/soak_units.py
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
+	$(BIN)/python -m tests.e2e.hammer --flushes 50
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .pytest_tmp .ruff_cache .hypothesis build src/*.egg-info

@@ -113,7 +113,7 @@ class AddressNotOnHost(PortError):
     def __init__(self, address: str) -> None:
         super().__init__(
             f"{address} can't be bound: no interface of this host has that address",
-            "publish on one of `ip addr`, or leave the host address out",
+            "publish on one of `ip addr`, leave the host address out, or wait with --wait-address",
         )
 
 

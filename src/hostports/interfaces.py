@@ -4,13 +4,14 @@ Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) 
 fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol as Interface
 
 from hostports.model.condition import Condition
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
+from hostports.model.flow import Flow
 from hostports.model.host import Host, PortDriverInfo
 from hostports.model.links import HostLinks
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -81,7 +82,15 @@ class Firewall(Interface):
     def rebuild(self) -> None:
         """Make all that is open anew, in one transaction, whatever others did to it meanwhile.
 
-        Raises `FirewallFailed`; then everything is as it was.
+        Where that takes long, what protects comes before, in a transaction of its own. Raises
+        `FirewallFailed`; then everything else is as it was.
+        """
+        ...
+
+    def damage(self) -> Sequence[str]:
+        """What others did to what is open, in words; empty if all is there.
+
+        A look now and then, beside a `Watch`: it may miss what was replaced by its like.
         """
         ...
 
@@ -162,6 +171,13 @@ class Conntrack(Interface):
         """
         ...
 
+    def forget_if(self, unwanted: Callable[[Flow], bool]) -> int:
+        """Forget flows that are unwanted; how many there were. Raises the same.
+
+        Asked for are only those that no NAT has changed.
+        """
+        ...
+
 
 class Links(Interface):
     """The host's bridges, and the virtual cables to endpoints.
@@ -187,6 +203,13 @@ class Links(Interface):
         """
         ...
 
+    def restore_bridge(self, network: BridgeNetwork) -> bool:
+        """Make a network's bridge if somebody has removed it, or give it the addresses it has lost.
+
+        Returns whether anything was missing. Nothing is done to a bridge of somebody else.
+        """
+        ...
+
     def remove_bridge(self, network: BridgeNetwork) -> None:
         """Remove a network's bridge if it is ours; no effect where it is gone."""
         ...
@@ -196,6 +219,14 @@ class Links(Interface):
 
         Inside there are then ``eth0`` with its addresses, default routes by the gateways, and
         loopback is up. An endpoint without a namespace is only known, not touched.
+        """
+        ...
+
+    def plug_in(self, endpoint: Endpoint) -> bool:
+        """Join an endpoint's cable to the bridge again, which was removed and made anew meanwhile.
+
+        Returns whether there is such a cable, into the endpoint's own namespace; else nothing is
+        done.
         """
         ...
 
@@ -237,6 +268,18 @@ class StateStore(Interface):
 
         Those of endpoints that were removed, too; only so many are remembered.
         """
+        ...
+
+
+class Watch(Interface):
+    """What others do to something of ours, told as it happens."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to `read`."""
+        ...
+
+    def read(self) -> Sequence[str]:
+        """What others have done since the last call; empty if it was ourselves. Never waits."""
         ...
 
 

@@ -154,6 +154,13 @@ COMMANDS: list[tuple[str, str, Json | None, Json | None, list[str]]] = [
         ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"],
     ),
     (
+        "publish web 192.0.2.1:80:80 --wait-address 2.5",
+        "POST /v1/endpoints/web/ports",
+        {"specs": ["192.0.2.1:80:80"], **ASKED, "wait_address": 2.5},
+        BOTH,
+        ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"],
+    ),
+    (
         "unpublish web 8080:80 --kill",
         "DELETE /v1/endpoints/web/ports",
         {"specs": ["8080:80"], "kill": True},

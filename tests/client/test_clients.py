@@ -52,6 +52,11 @@ CALLS: list[tuple[Call, str, Json | None]] = [
         {"specs": ["80"], "mode": "relay", "allow_from": ["10.0.0.0/8"], "proxy_protocol": "v2"},
     ),
     (
+        lambda to: to.publish("web", ["192.0.2.1::80"], wait_address=3),
+        "POST /v1/endpoints/web/ports",
+        {"specs": ["192.0.2.1::80"], **SPECS, "wait_address": 3},
+    ),
+    (
         lambda to: to.plan("web", ["80"]),
         "POST /v1/plan",
         {"endpoint": "web", "specs": ["80"], **SPECS},

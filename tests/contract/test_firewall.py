@@ -178,3 +178,11 @@ def test_ten_thousand_bindings_are_one_change(case: Case) -> None:
     case.firewall.apply(change)
     case.firewall.apply(change.reversed())
     assert case.held() == before
+
+
+def test_nothing_is_missing_where_nobody_else_changed_anything(case: Case) -> None:
+    assert case.firewall.damage() == []
+    case.firewall.apply(FirewallChange(opened=(binding(8080),)))
+    assert case.firewall.damage() == []
+    case.firewall.rebuild()
+    assert case.firewall.damage() == []

@@ -1,7 +1,7 @@
 """What the firewall is told, as text: golden files, and that a delta is no more than needed."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
 from hostports.core.rules.data import Settings
+from hostports.core.rules.listing import differences, lacking, sizes
 from hostports.core.rules.nft import change_script
 from hostports.core.rules.settings import needed
 from hostports.core.rules.state import RulesState
@@ -149,3 +150,68 @@ def test_a_name_that_would_break_a_rule_is_refused(name: str) -> None:
         BridgeNetwork("lab", bridge=name)
     with pytest.raises(UnusableValue):
         BridgeNetwork("lab", trusted_host_interfaces=(name,))
+
+
+def test_what_protects_is_all_that_forbids_and_nothing_that_leads_to_ports() -> None:
+    allowed = replace(binding(8082), allow_from=(ip_network("192.0.2.0/24"),))
+    opened = (NETWORK, WEB, binding(8080), binding(8081, "127.0.0.1"), allowed)
+    everything, protections = made(*opened).whole(), made(*opened).protections()
+    assert set(protections.added) < set(everything.added)
+    left_out = {each.collection for each in set(everything.added) - set(protections.added)}
+    assert left_out == {
+        *("dnat4", "dnat_any4", "traffic4", "traffic_any4", "own4", "own_any4", "open4")
+    }
+    assert {"loopback4", "limited_any4", "allowed_any4"} <= {
+        each.collection for each in protections.added
+    }
+    assert protections.written_chains == everything.written_chains
+
+
+LISTED = """table inet hostports {
+\tmap dnat_any4 {
+\t\ttype inet_proto . inet_service : ipv4_addr . inet_service
+\t\tcounter
+\t\telements = { tcp . 8080 counter : 172.30.0.2 . 80,
+\t\t\t     udp . 53 counter : 172.30.0.2 . 53 }
+\t}
+
+\tset mine {
+\t\ttype ipv4_addr
+\t}
+
+\tchain early {
+\t\ttype filter hook prerouting priority raw; policy accept;
+\t\tip daddr vmap @protected4 comment "a, b"
+\t}
+
+\tchain isolated {
+\t}
+}
+"""
+
+
+def test_what_is_there_is_counted_but_for_what_is_the_users() -> None:
+    found = sizes(LISTED)
+    assert found == {"dnat_any4": 2, "early": 1, "isolated": 0}
+    assert differences(found, found) == []
+    assert differences({**found, "early": 2, "publish": 3}, found) == [
+        "publish is missing",
+        "early has 1 entries instead of 2",
+    ]
+    assert lacking({**found, "early": 2}, found)
+    assert not lacking({**found, "early": 0}, found)
+
+
+@given(st.sets(st.integers(1, 200), max_size=20), st.sets(st.integers(1, 200), max_size=20))
+def test_how_much_there_must_be_is_known_after_every_change(
+    opened: set[int], closed: set[int]
+) -> None:
+    state = made(NETWORK, WEB)
+    for change in (
+        FirewallChange(opened=tuple(binding(8000 + each) for each in opened)),
+        FirewallChange(closed=tuple(binding(8000 + each) for each in closed)),
+    ):
+        state.commit(state.planned(change))
+    found = state.sizes()
+    assert found["dnat_any4"] == found["traffic_any4"] == len(opened - closed)
+    assert found["open4"] == bool(opened - closed)

@@ -3,6 +3,7 @@
 All are network namespaces. What a container answers is its name and whom it sees.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,8 +45,11 @@ TCP_PORTS, UDP_PORTS = (80, 81), (53,)
 class Daemon:
     """A daemon in the host's namespace: its process, and a client of it."""
 
-    def __init__(self, lab: Lab, folder: Path, flags: Sequence[str]) -> None:
+    def __init__(
+        self, lab: Lab, folder: Path, flags: Sequence[str], bus: str = "unix:path=/nowhere"
+    ) -> None:
         self._lab = lab
+        self._environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
         self.folder = folder
         self._flags = flags
         self.socket = folder / "run" / "api.sock"
@@ -62,7 +66,9 @@ class Daemon:
         paths = ["--state", self.folder / "state", "--run", self.folder / "run"]
         command = [*COMMAND, "daemon", *map(str, paths), *self._flags, *more]
         with self._lab.namespaces["host"].entered():
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, env=self._environment
+            )
         assert self.process.stdout
         assert self.process.stdout.readline() == "ready\n"
 

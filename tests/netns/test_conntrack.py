@@ -10,6 +10,7 @@ from pyroute2 import IPRoute
 
 from hostports import Protocol
 from hostports.linux.conntrack import LinuxConntrack
+from hostports.model.flow import Flow
 from hostports.model.port import SocketAddress
 from tests.netns.namespaces import Namespace, namespace, nft
 
@@ -73,3 +74,26 @@ def test_other_ports_protocols_and_families_stay() -> None:
     others = [to("0.0.0.0", 5355), to("0.0.0.0", 5353, Protocol.TCP), to("::", 5353)]
     assert LinuxConntrack().forget(others) == 0
     assert LinuxConntrack().forget([]) == 0
+
+
+@pytest.mark.usefixtures("host")
+def test_flows_are_forgotten_by_what_they_are() -> None:
+    seen: list[Flow] = []
+
+    def unwanted(flow: Flow) -> bool:
+        seen.append(flow)
+        return flow.port == 5353 and flow.to_host
+
+    assert LinuxConntrack().forget_if(unwanted) == 1
+    ends = {(str(each.source), str(each.destination), each.port) for each in seen}
+    assert {(CLIENT, HOST, 5353), (CLIENT, HOST, 5354), (HOST, CLIENT, 5353)} <= ends
+    assert {each.protocol for each in seen if each.port} == {Protocol.UDP.number}
+    for each in seen:
+        if each.port:
+            assert (each.from_host, each.to_host) == (
+                str(each.source) == HOST,
+                str(each.destination) == HOST,
+            )
+            assert (each.answered_by, each.answered_to) == (each.destination, each.source)
+    assert LinuxConntrack().forget_if(unwanted) == 0
+    assert LinuxConntrack().forget_if(lambda flow: flow.port == 5354) == 1

@@ -1,16 +1,21 @@
 """The table of ours beside others: what it leaves alone, what it leaves behind, what it needs."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hostports import PortBinding
 from hostports.core.rules.data import Settings
 from hostports.core.rules.settings import FORWARDING as ROUTER
 from hostports.errors import FirewallFailed, HostportsError
 from hostports.linux import sysctl
 from hostports.linux.nftables import NftablesFirewall
+from hostports.linux.rule_watch import RuleWatch
+from hostports.model.firewall import FirewallChange
 from tests.netns.firewall_checks import EVERYTHING, NOTHING, PATIENCE, SILENCE
 from tests.netns.lab import CONTAINERS, NEIGHBOURS, Lab, Probe, lab
 from tests.netns.namespaces import nft
@@ -151,3 +156,80 @@ def test_the_page_about_the_ruleset_is_up_to_date() -> None:
     if version not in written:
         pytest.skip(f"the page was made with another version than {version}")
     assert page() == written
+
+
+DAMAGES = (
+    "flush ruleset",
+    "delete table inet hostports",
+    "flush chain inet hostports early",
+    "flush map inet hostports dnat_any4",
+    "flush map inet hostports protected4",
+    "add element inet hostports dnat_any4 { tcp . 9 : 10.0.0.1 . 80 }",
+    "add chain inet hostports to_nowhere",
+)
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few ports", "many ports"])
+def test_all_damage_is_found_and_a_rebuild_repairs_it(bare: Lab, many: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """With many ports, what protects comes before them, in a transaction of its own."""
+    first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
+    more = tuple(replace(first, host_port=port) for port in range(20000, 20600 if many else 20000))
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        made.apply(FirewallChange(opened=more))
+        before = made.listed()
+        for script in DAMAGES:
+            assert made.damage() == []
+            nft(script)
+            assert made.damage()
+            made.rebuild()
+            assert made.listed() == before
+        made.apply(FirewallChange(closed=more))
+
+
+def test_a_change_that_meets_a_deleted_table_makes_it_anew(bare: Lab) -> None:
+    """Whoever publishes just then must not be told that it failed."""
+    first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
+    change = FirewallChange(opened=(replace(first, host_port=20000),))
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        before = made.listed()
+        for damage in DAMAGES[:2]:
+            made.apply(change)
+            after = made.listed()
+            nft(damage)
+            made.apply(change.reversed())
+            assert made.listed() == before
+            nft(damage)
+            made.apply(change)
+            assert made.listed() == after
+            made.apply(change.reversed())
+
+
+def test_others_changes_are_told_and_ours_are_not(bare: Lab) -> None:
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        watch = RuleWatch(made.wrote)
+        made.rebuild()
+        made.apply(EVERYTHING.reversed())
+        made.apply(EVERYTHING)
+        nft("add rule inet hostports user counter")
+        nft("flush chain inet hostports user")
+        nft("add table inet theirs")
+        nft("delete table inet theirs")
+        assert watch.read() == []
+        nft("flush chain inet hostports early")
+        (said,) = watch.read()
+        assert re.fullmatch(r"rules of early deleted by nft \(pid \d+\)", said)
+        nft("delete table inet hostports")
+        (said,) = watch.read()
+        assert re.fullmatch(r"table inet hostports deleted by nft \(pid \d+\)", said)
+        watch.close()
+
+
+def test_what_is_too_much_to_be_told_counts_as_a_change(bare: Lab) -> None:
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        watch = RuleWatch(made.wrote, buffer_bytes=1)
+        first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
+        ports = range(20000, 22000)
+        made.apply(FirewallChange(opened=tuple(replace(first, host_port=p) for p in ports)))
+        assert watch.read() == ["more was changed than the kernel could tell"]
+        assert watch.read() == []
+        watch.close()

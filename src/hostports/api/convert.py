@@ -115,6 +115,7 @@ def ports_request(of: str, asked: schema.PublishPorts) -> PortsRequest:
         mode=asked.mode,
         allow_from=tuple(words.source(text) for text in asked.allow_from),
         proxy_protocol=asked.proxy_protocol,
+        wait_address_s=asked.wait_address,
     )
 
 

@@ -16,6 +16,8 @@ from hostports.model.published import Path
 
 #: The largest process number of Linux on 64 bits (PID_MAX_LIMIT).
 _MOST_PIDS: Final = 1 << 22
+#: Seconds that a request may wait for a host address.
+_MOST_WAITED_S: Final = 3600
 #: Bytes of a path without its end (PATH_MAX, path_resolution(7)).
 _LONGEST_PATH: Final = 4095
 
@@ -149,6 +151,10 @@ class PublishPorts(Request):
         Meta(description="a list of who gets through, as 192.0.2.0/24; empty for all"),
     ] = ()
     proxy_protocol: Annotated[ProxyProtocol | None, Meta(description="v2 or null")] = None
+    wait_address: Annotated[
+        float,
+        Meta(description="seconds to wait for a host address", ge=0, le=_MOST_WAITED_S),
+    ] = 0
 
 
 class PlanPorts(PublishPorts, kw_only=True):

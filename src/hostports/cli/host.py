@@ -18,6 +18,7 @@ _SENTENCES: Final = {
     "ports.lost": "endpoint {endpoint} has lost {ports}",
     "firewall.rebuilt": "firewall re-applied",
     "relay.started": "relay started",
+    "links.restored": "links restored",
 }
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 #: Bindings that an event's sentence names.

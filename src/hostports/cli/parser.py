@@ -11,6 +11,8 @@ from hostports.errors import HostportsError, Kind
 _GATEWAY_MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
 #: Columns of a help text at most where $COLUMNS says nothing.
 _WIDTH: Final = 98
+#: What the API allows.
+_MOST_WAITED_S: Final = 3600
 #: How argparse begins to say so, before it lists all commands.
 _NO_COMMAND: Final = "argument COMMAND: invalid choice: "
 _SPEC: Final = (
@@ -296,6 +298,25 @@ def _publish(parser: Parser) -> None:
     )
 
 
+def _publish_now(parser: Parser) -> None:
+    _publish(parser)
+    parser.add_argument(
+        "--wait-address",
+        metavar="SECONDS",
+        type=seconds,
+        default=0,
+        help="wait so long for a host address that isn't there yet (default: not at all)",
+    )
+
+
+def seconds(text: str) -> float:
+    """A time to wait, in words. Raises `ValueError`."""
+    found = float(text)
+    if not 0 <= found <= _MOST_WAITED_S:
+        raise ValueError(text)
+    return found
+
+
 def _publish_options(parser: Parser) -> None:
     parser.add_argument(
         "--mode",
@@ -350,7 +371,7 @@ COMMANDS: Final = (
     Command("run", "run a command in a namespace with published ports", "run:run", _run),
     Command("network", "create, list, show and remove bridge networks", parts=_NETWORK),
     Command("endpoint", "add, list, show and remove endpoints", parts=_ENDPOINT),
-    Command("publish", "publish ports of an endpoint, all or none", "ports:publish", _publish),
+    Command("publish", "publish ports of an endpoint, all or none", "ports:publish", _publish_now),
     Command("unpublish", "unpublish ports of an endpoint", "ports:unpublish", _unpublish),
     Command("ls", "list everything that is published", "ports:list_all"),
     Command("port", "show where an endpoint's ports are published", "ports:port", _port),

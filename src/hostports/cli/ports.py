@@ -15,7 +15,9 @@ def publish(do: Session) -> int:
     """Publish ports."""
     specs = _specs(do.args)
     with do.console.waiting(f"publishing ports of {do.args.endpoint}"):
-        answer = do.client.publish(do.args.endpoint, specs, **_options(do.args))
+        answer = do.client.publish(
+            do.args.endpoint, specs, **_options(do.args), wait_address=do.args.wait_address
+        )
     return do.console.show(answer, bindings.lines)
 
 

@@ -67,16 +67,23 @@ class Calls(Generic[Answered]):
         """Unpublish an endpoint's ports and remove it."""
         return self._ask("DELETE", f"/v1/endpoints/{quote(name)}")
 
-    def publish(
+    def publish(  # noqa: PLR0913 - all that the API takes
         self,
         endpoint: str,
         specs: Sequence[str],
         mode: str = "nat",
         allow_from: Sequence[str] = (),
         proxy_protocol: str | None = None,
+        *,
+        wait_address: float = 0,
     ) -> Answered:
-        """Publish ports, all of `specs` or none: ``{"bindings": [...], "warnings": [...]}``."""
+        """Publish ports, all of `specs` or none: ``{"bindings": [...], "warnings": [...]}``.
+
+        A host address that isn't there yet is waited for, for so many seconds.
+        """
         body = _wanted(specs, mode, allow_from, proxy_protocol)
+        if wait_address:
+            body["wait_address"] = wait_address
         return self._ask("POST", f"/v1/endpoints/{quote(endpoint)}/ports", body)
 
     def plan(

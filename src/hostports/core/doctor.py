@@ -69,6 +69,13 @@ def _others(condition: Condition) -> Iterator[Finding]:
             if command
             else _ACCEPT_NFT.format(chain=chain),
         )
+    if condition.strict_forward_ports:
+        yield Finding(
+            Severity.PROBLEM,
+            "firewalld drops what is forwarded to our published ports (StrictForwardPorts=yes)",
+            "publish with --mode relay and open the ports with `firewall-cmd --add-port`, "
+            "or set StrictForwardPorts=no in /etc/firewalld/firewalld.conf",
+        )
     if condition.legacy_tables:
         yield Finding(
             Severity.WARNING,

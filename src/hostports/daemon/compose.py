@@ -15,13 +15,16 @@ from hostports.engine.registry import Registry
 from hostports.engine.restart import Return, bring_back
 from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
+from hostports.interfaces import Watch
 from hostports.linux import firewalls
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.inspection import LinuxInspection
+from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.no_firewall import NoFirewall
+from hostports.linux.rule_watch import RuleWatch
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
@@ -47,6 +50,15 @@ class Composition:
     relay: RelayKeeper | None
     inspection: LinuxInspection
     returned: Return
+
+    def watches(self) -> tuple[Watch | None, Watch]:
+        """What tells of changes that others make to our rules, and to our links.
+
+        Raises `FirewallFailed` or `LinkFailed`.
+        """
+        firewall = self.firewall
+        rules = RuleWatch(firewall.wrote) if isinstance(firewall, NftablesFirewall) else None
+        return rules, LinkWatch()
 
 
 def compose(config: Config) -> Composition:

@@ -22,6 +22,7 @@ from hostports.daemon import logs, systemd
 from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
 from hostports.daemon.service import RegistryService
+from hostports.daemon.watch import watching
 from hostports.engine.restart import Return, serve_again
 from hostports.errors import (
     DaemonThere,
@@ -81,7 +82,8 @@ class Daemon:
             self._report(self._composition.returned)
             loop.add_signal_handler(signal.SIGHUP, self._reread_later)
             await self._watch_relay()
-            await self._serve(listening)
+            async with watching(self._service, self._composition.watches(), self._config):
+                await self._serve(listening)
         await self._go()
 
     async def _serve(self, listening: socket.socket) -> None:

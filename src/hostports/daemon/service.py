@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Final, TypeVar
 
 from hostports.core.doctor import findings
@@ -12,8 +14,9 @@ from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
+from hostports.engine.heal import forget_strays, heal_links
 from hostports.engine.registry import PortsRequest, Published, Registry
-from hostports.errors import HostportsError, RelayFailed, ReleaseFailed
+from hostports.errors import AddressNotOnHost, HostportsError, RelayFailed, ReleaseFailed
 from hostports.interfaces import Inspection
 from hostports.model.event import Event, Finding, Happening
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -23,6 +26,9 @@ from hostports.model.published import PublishedPort
 Result = TypeVar("Result")
 #: Bindings of one request that leave megabytes behind.
 _LARGE: Final = 1_000
+#: Seconds between looks whether an address is there. To try costs little, and tells more than
+#: netlink does: an IPv6 address may be there and not be usable yet.
+_ADDRESS_GLANCE_S: Final = 0.2
 
 
 class RegistryService:
@@ -34,6 +40,8 @@ class RegistryService:
     def __init__(self, registry: Registry, inspection: Inspection) -> None:
         self.registry = registry
         self.bus = EventBus()
+        #: Whether firewalld drops what others than itself forward; it tells, where it is.
+        self.strict_forward_ports = False
         self._inspection = inspection
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
 
@@ -101,12 +109,24 @@ class RegistryService:
             await self.change(partial(self.registry.remove_endpoint, name))
 
     async def publish(self, request: PortsRequest) -> Published:
-        """Publish ports, all or none."""
-        published = await self.change(partial(self.registry.publish, request))
+        """Publish ports, all or none; what else is asked for meanwhile need not wait."""
+        published = await self._published(request)
         bindings = [each.binding for each in published.ports]
         self.tell(Happening.PORTS_PUBLISHED, endpoint=request.endpoint, bindings=bindings)
         await self._tidy_up(len(bindings))
         return published
+
+    async def _published(self, request: PortsRequest) -> Published:
+        """Try until the host has all addresses that are asked for, as long as that may take."""
+        deadline = monotonic() + request.wait_address_s
+        while True:
+            try:
+                return await self.change(partial(self.registry.publish, request))
+            except AddressNotOnHost:
+                left = deadline - monotonic()
+                if left <= 0:
+                    raise
+            await asyncio.sleep(min(left, _ADDRESS_GLANCE_S))
 
     async def plan(self, request: PortsRequest) -> Plan:
         """What `publish` would do."""
@@ -149,9 +169,15 @@ class RegistryService:
         return await asyncio.to_thread(self.registry.ports, endpoint)
 
     async def reload(self) -> None:
-        """Make the firewall anew."""
+        """Make the firewall anew, and bridges, their addresses and cables where they are missing.
+
+        What can't be attached again, as its namespace has gone, is told in the event.
+        """
         await self.change(self.registry.reload)
-        self.tell(Happening.FIREWALL_REBUILT)
+        await asyncio.to_thread(forget_strays, self.registry)
+        made, failures = await self.change(partial(heal_links, self.registry, [""]))
+        said = [*(f"made again: {each}" for each in made), *map(str, failures)]
+        self.tell(Happening.FIREWALL_REBUILT, message="; ".join(said))
 
     async def doctor(self) -> Sequence[Finding]:
         """What on this host keeps published ports from being reached, and the mend."""
@@ -165,7 +191,8 @@ class RegistryService:
                 relay.held()
         except RelayFailed as error:
             trouble = error
-        return findings(self._inspection.read(), self.registry.networks(), lost, trouble)
+        condition = replace(self._inspection.read(), strict_forward_ports=self.strict_forward_ports)
+        return findings(condition, self.registry.networks(), lost, trouble)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""

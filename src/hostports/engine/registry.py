@@ -32,13 +32,18 @@ from hostports.model.state import State
 
 @dataclass(frozen=True, slots=True)
 class PortsRequest:
-    """Ports to publish of an endpoint that goes by its name; see `PublishRequest`."""
+    """Ports to publish of an endpoint that goes by its name; see `PublishRequest`.
+
+    A host address that isn't there yet is waited for, for `wait_address_s` seconds, by whoever
+    serves the request: a registry never waits.
+    """
 
     endpoint: str
     specs: Sequence[PortSpec]
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
+    wait_address_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,14 +53,17 @@ def _laid(registry: Registry) -> list[HostportsError]:
     failures: list[HostportsError] = []
     for network in registry.networks():
         if network.bridge not in there:
-            failures += _tried(partial(links.add_bridge, network))
+            failures += tried(partial(links.add_bridge, network))
     for endpoint in registry.endpoints():
         if endpoint.namespace and not links.attached(endpoint):
-            failures += _tried(partial(_attach_again, links, endpoint))
+            failures += tried(partial(attach_again, links, endpoint))
     return failures
 
 
-def _attach_again(links: Links, endpoint: Endpoint) -> None:
+def attach_again(links: Links, endpoint: Endpoint) -> None:
+    """Join an endpoint's cable to its bridge again, or lay it anew. Raises what `Links` raises."""
+    if links.plug_in(endpoint):
+        return
     if endpoint.of_process:
         raise LinkFailed(
             f"endpoint {endpoint.name!r} can't be attached again: {endpoint.namespace} may be "
@@ -70,7 +73,8 @@ def _attach_again(links: Links, endpoint: Endpoint) -> None:
     links.attach(endpoint)
 
 
-def _tried(step: Callable[[], None]) -> list[HostportsError]:
+def tried(step: Callable[[], None]) -> list[HostportsError]:
+    """Take a step; what went wrong."""
     try:
         step()
     except HostportsError as error:

@@ -2,7 +2,8 @@
 
 import errno
 import socket
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator, Set
+from contextlib import contextmanager
 from ipaddress import ip_address
 from itertools import groupby
 from typing import Any, Final
@@ -12,7 +13,9 @@ from pyroute2.conntrack import Conntrack, NFCTAttrTuple
 from pyroute2.netlink.exceptions import NetlinkError
 
 from hostports.errors import ConntrackFailed, NotPermitted
+from hostports.linux.flows import forget_if
 from hostports.model.address import IPAddress, is_wildcard
+from hostports.model.flow import Flow
 from hostports.model.port import SocketAddress
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -27,16 +30,31 @@ class LinuxConntrack:
 
     def forget(self, sockets: Collection[SocketAddress]) -> int:
         """Delete the entries of flows to any of these; how many there were."""
-        try:
+        with _translated():
             return sum(_forget(kind, list(some)) for kind, some in _by_kind(sockets))
-        except NetlinkError as error:
-            if error.code in _ABSENT:
-                return 0
-            if error.code == errno.EPERM:
-                raise NotPermitted(
-                    "connection tracking may not be changed", "run as root or with CAP_NET_ADMIN"
-                ) from error
-            raise ConntrackFailed(f"old flows can't be forgotten: {error}") from error
+        return 0
+
+    def forget_if(self, unwanted: Callable[[Flow], bool]) -> int:
+        """Look at all entries without NAT, and delete what is unwanted; how many there were."""
+        with _translated():
+            return sum(forget_if(each, _local(each), unwanted) for each in _FAMILIES.values())
+        return 0
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A kernel that can't be asked tracks nothing that we could forget."""
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
+        number = error.code if isinstance(error, NetlinkError) else error.errno
+        if number in _ABSENT:
+            return
+        if number == errno.EPERM:
+            raise NotPermitted(
+                "connection tracking may not be changed", "run as root or with CAP_NET_ADMIN"
+            ) from error
+        raise ConntrackFailed(f"old flows can't be forgotten: {error}") from error
 
 
 #: IP version and protocol number.

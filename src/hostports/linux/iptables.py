@@ -22,6 +22,7 @@ from hostports.core.rules.iptables.script import (
     removal_script,
     whole_script,
 )
+from hostports.core.rules.iptables.skeleton import Jump
 from hostports.core.rules.settings import needed, networks_of
 from hostports.core.rules.state import Delta, Items, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
@@ -125,6 +126,7 @@ class IptablesFirewall:
     ) -> None:
         self.iptables = iptables or Iptables()
         self._lock = Lock()
+        self._jumps: dict[Family, tuple[Jump, ...]] = {}
         if not take_over and self.iptables.holds_networks():
             raise DaemonThere(
                 f"{self.iptables} holds published ports of a daemon that doesn't run",
@@ -176,6 +178,14 @@ class IptablesFirewall:
             sysctl.write(needed(networks_of(self._state.items())))
             self._make_whole()
 
+    def damage(self) -> list[str]:
+        """Whether others have flushed or deleted what leads to our chains; no more is looked at."""
+        return [
+            f"jumps to our chains are missing in IPv{each.value}"
+            for each, jumps in self._jumps.items()
+            if not set(jumps) <= set(self.iptables.present(each).jumps)
+        ]
+
     def traffic(self) -> Mapping[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket.
 
@@ -205,6 +215,7 @@ class IptablesFirewall:
         for of in self.iptables.families:
             present = self.iptables.present(of)
             self.iptables.restore(of, whole_script(of, self._state.settings, whole, present))
+            self._jumps[of] = self.iptables.present(of).jumps
 
     def _restore(self, error: HostportsError) -> None:
         """Make everything as it was before a change that was refused midway."""

@@ -2,9 +2,10 @@
 
 import errno
 import os
+import socket
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from ipaddress import ip_interface
 from typing import Final, TypeVar
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 #: The endpoint's end of its cable.
 _INSIDE: Final = "eth0"
+#: A port where nobody listens (RFC 863).
+_DISCARD: Final = 9
 #: linux/if.h
 _IFF_UP: Final = 1
 
@@ -79,6 +82,10 @@ class LinuxLinks:
         """Make a bridge whose addresses work at once, or see whether the existing one is there."""
         _asked(partial(_seen_bridge if network.existing else _make_bridge, network=network))
 
+    def restore_bridge(self, network: BridgeNetwork) -> bool:
+        """Make our bridge again where it is missing, or add what it lacks of its addresses."""
+        return not network.existing and _asked(partial(_restore_bridge, network=network))
+
     def remove_bridge(self, network: BridgeNetwork) -> None:
         """Remove our bridge; what else has its name isn't ours."""
         if not network.existing:
@@ -91,6 +98,14 @@ class LinuxLinks:
                 _refuse_own(endpoint, namespace)
                 work = partial(_attach, endpoint=endpoint, namespace=namespace)
                 _asked(partial(work, hairpin=self._hairpin))
+
+    def plug_in(self, endpoint: Endpoint) -> bool:
+        """Set the bridge of a cable that is up and has none."""
+        if not endpoint.namespace:
+            return False
+        with _opened(endpoint) as namespace:
+            work = partial(_plug_in, endpoint=endpoint, namespace=namespace)
+            return _asked(partial(work, hairpin=self._hairpin))
 
     def detach(self, endpoint: Endpoint) -> None:
         """Remove the host's end of the cable; the other one goes with it."""
@@ -148,6 +163,24 @@ def _make_bridge(links: IPRoute, network: BridgeNetwork) -> None:
             links.link("set", index=index, ifname=name, state="up")
         wait_until_reached(links, name, addresses)
         undo.pop_all()
+
+
+def _restore_bridge(links: IPRoute, network: BridgeNetwork) -> bool:
+    name = network.bridge
+    found = find(links, name)
+    if found is None:
+        _make_bridge(links, network)
+        return True
+    wanted = list(_in_subnets(network, network.gateway))
+    there = {str(each.get_attr("IFA_ADDRESS")) for each in links.get_addr(index=found["index"])}
+    missing = [each for each in wanted if str(each.ip) not in there]
+    if not missing and found["flags"] & _IFF_UP:
+        return False
+    _set_bridge(name, network)
+    add_addresses(links, name, missing)
+    set_up(links, name)
+    wait_until_reached(links, name, missing)
+    return True
 
 
 def _remove_bridge(links: IPRoute, name: str) -> None:
@@ -209,6 +242,34 @@ def _remove_loose(links: IPRoute, cable: str) -> None:
 def _plugged(cable: ifinfmsg) -> bool:
     """Whether a cable is complete, and in some bridge."""
     return bool(cable.get_attr("IFLA_MASTER") and cable["flags"] & _IFF_UP)
+
+
+def _plug_in(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool) -> bool:
+    """A cable that was complete stays up when its bridge goes, with all that is inside."""
+    bridge, cable = _seen_bridge(links, endpoint.network), find(links, cable_name(endpoint))
+    if cable is None or cable.get_attr("IFLA_MASTER") or not cable["flags"] & _IFF_UP:
+        return False
+    if cable.get_attr("IFLA_LINK_NETNSID") != links.get_netnsid(fd=namespace)["nsid"]:
+        return False
+    name = cable_name(endpoint)
+    with translated(f"cable {name!r} can't be joined to bridge {endpoint.network.bridge!r}"):
+        links.link("set", index=cable["index"], master=bridge["index"])
+        if hairpin:
+            links.brport("set", index=cable["index"], mode=1)
+    wait_until_sending(links, endpoint.network.bridge)
+    _introduce(endpoint)
+    return True
+
+
+def _introduce(endpoint: Endpoint) -> None:
+    """Let an endpoint learn the bridge's new hardware address, by asking for its own (RFC 826).
+
+    Else it would send to the former one for some seconds.
+    """
+    for ip in endpoint.addresses:
+        family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.sendto(b"", (str(ip), _DISCARD))
 
 
 def _make_cable(links: IPRoute, endpoint: Endpoint, bridge: ifinfmsg, namespace: int) -> None:

@@ -6,14 +6,30 @@ holds sockets has more; so nft runs as a process of its own.
 
 import re
 import subprocess
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from subprocess import PIPE
 from threading import Lock
 from typing import Final
 
 from hostports.core.rules.data import Settings
-from hostports.core.rules.listing import counted, guarded_families, holds_networks, present_objects
-from hostports.core.rules.nft import change_script, removal_script, whole_script
+from hostports.core.rules.listing import (
+    counted,
+    differences,
+    guarded_families,
+    holds_networks,
+    lacking,
+    present_objects,
+    sizes,
+)
+from hostports.core.rules.nft import (
+    change_script,
+    protecting_script,
+    removal_script,
+    whole_script,
+)
 from hostports.core.rules.settings import FORWARDING, needed, networks_of
 from hostports.core.rules.skeleton import TABLE, USER_CHAIN
 from hostports.core.rules.state import RulesState
@@ -25,6 +41,9 @@ from hostports.model.port import SocketAddress
 
 #: Ubuntu 22.04's; older ones don't know all that the rules say.
 OLDEST_NFT: Final = (1, 0, 2)
+
+#: So many processes of ours are known again when the kernel tells what they have changed.
+_REMEMBERED: Final = 256
 
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 
@@ -50,6 +69,7 @@ class NftablesFirewall:
     ) -> None:
         self._nft = nft
         self._lock = Lock()
+        self._own: deque[int] = deque(maxlen=_REMEMBERED)
         self._refuse_old_nft()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
         listed = self._listed()
@@ -71,7 +91,7 @@ class NftablesFirewall:
             former = sysctl.write(needed(networks_of(delta.opened)))
             if not delta.empty:
                 try:
-                    self.run(change_script(delta))
+                    self._run_on_ours(change_script(delta))
                 except HostportsError:
                     sysctl.write(former)
                     if not delta.opened:
@@ -94,11 +114,51 @@ class NftablesFirewall:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Make the whole table anew, in one transaction, whatever became of it."""
+        """Make the whole table anew, in one transaction, whatever became of it.
+
+        If it is large, what protects comes before, in one of its own, which takes milliseconds.
+        """
         with self._lock:
-            sysctl.write(needed(networks_of(self._state.items())))
-            present = present_objects(self._listed())
-            self.run(whole_script(self._state.settings, self._state.whole(), present))
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        settings, state = self._state.settings, self._state
+        sysctl.write(needed(networks_of(state.items())))
+        if state.many:
+            with suppress(FirewallFailed):  # then somebody has turned it into something else
+                self.run(protecting_script(settings, state.protections()))
+        self.run(whole_script(settings, state.whole(), present_objects(self._listed())))
+
+    def _run_on_ours(self, script: str) -> None:
+        """Run a script; if it failed as others have deleted something of ours, on a table anew."""
+        try:
+            self.run(script)
+        except FirewallFailed:
+            if not lacking(self._state.sizes(), sizes(self.listed())):
+                raise
+            self._rebuild()
+            self.run(script)
+
+    def damage(self) -> list[str]:
+        """What others did to the table, in words; found by counting, so not what they replaced.
+
+        Changes need not wait for it; if there were some meanwhile, it finds nothing.
+        """
+        before = self._sizes()
+        listed = self.listed()
+        if before != self._sizes():
+            return []
+        if not listed:
+            return [f"table inet {TABLE} is missing"]
+        return differences(before, sizes(listed))
+
+    def _sizes(self) -> dict[str, int]:
+        with self._lock:
+            return self._state.sizes()
+
+    def wrote(self, pid: int) -> bool:
+        """Whether a process was an nft of ours, of late."""
+        return pid in self._own
 
     def traffic(self) -> dict[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket, since it was opened.
@@ -126,7 +186,7 @@ class NftablesFirewall:
         with self._lock:
             if present := present_objects(self._listed()):
                 self.run(removal_script(present))
-                if not self._user_rules():
+                if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
 
     def _there(self) -> bool:
@@ -136,9 +196,12 @@ class NftablesFirewall:
         """The same without elements, which may be many."""
         return self._call("-t", "list", "table", "inet", TABLE) if self._there() else ""
 
-    def _user_rules(self) -> bool:
+    def _users(self) -> bool:
+        """Whether users have rules, chains or sets of their own in the table."""
         chain = self._call("list", "chain", "inet", TABLE, USER_CHAIN)
-        return bool(re.search(r"^\t\t\S", chain, re.MULTILINE))
+        return present_objects(self._listed()) != [("chain", USER_CHAIN)] or bool(
+            re.search(r"^\t\t\S", chain, re.MULTILINE)
+        )
 
     def _counted(
         self, kind: str, name: str, of: Family
@@ -151,16 +214,20 @@ class NftablesFirewall:
 
     def _call(self, *arguments: str, script: str = "") -> str:
         try:
-            done = subprocess.run(  # noqa: S603 - nft, with arguments of our own
-                [self._nft, *arguments], input=script, capture_output=True, text=True, check=False
+            process = subprocess.Popen(  # noqa: S603 - nft, with arguments of our own
+                [self._nft, *arguments], text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE
             )
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{self._nft} is not there, so nothing can be published", "install nftables"
             ) from None
-        if done.returncode:
-            raise _translated(done.stderr)
-        return done.stdout
+        # Before it has been told what to do, so before anybody can see that it does.
+        self._own.append(process.pid)
+        with process:
+            said, complained = process.communicate(script)
+        if process.returncode:
+            raise _translated(complained)
+        return said
 
     def _refuse_old_nft(self) -> None:
         version = _VERSION.search(self._call("--version"))

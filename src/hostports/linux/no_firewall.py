@@ -23,6 +23,10 @@ class NoFirewall:
     def rebuild(self) -> None:
         """Make nothing."""
 
+    def damage(self) -> list[str]:
+        """Nothing can be missing."""
+        return []
+
     def remove(self) -> None:
         """There is nothing to remove."""
 

@@ -19,6 +19,7 @@ class Happening(Enum):
     PORTS_LOST = "ports.lost"
     FIREWALL_REBUILT = "firewall.rebuilt"
     RELAY_STARTED = "relay.started"
+    LINKS_RESTORED = "links.restored"
 
 
 @dataclass(frozen=True, slots=True)

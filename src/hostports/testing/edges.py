@@ -32,11 +32,16 @@ class FakeHostFacts:
 
 
 class FakeFirewall:
-    """A set of networks, endpoints and open bindings; fails on ``firewall.apply``."""
+    """A set of networks, endpoints and open bindings; fails on ``firewall.apply``.
+
+    `flush` is what others do to it, until it is rebuilt, which fails on ``firewall.rebuild``.
+    """
 
     def __init__(self, faults: Faults | None = None) -> None:
         self._faults = faults or Faults()
         self._open: dict[FirewallItem, None] = {}
+        self._flushed = False
+        self.rebuilt = 0
 
     def apply(self, change: FirewallChange) -> None:
         """Close and open items, or fail and do neither."""
@@ -53,7 +58,19 @@ class FakeFirewall:
         ]
 
     def rebuild(self) -> None:
-        """Nobody else touches the set."""
+        """Show again what is open, or fail."""
+        if self._faults.due("firewall.rebuild"):
+            raise FirewallFailed("injected: the firewall can't be rebuilt")
+        self._flushed = False
+        self.rebuilt += 1
+
+    def flush(self) -> None:
+        """Let somebody else delete everything."""
+        self._flushed = True
+
+    def damage(self) -> list[str]:
+        """Whether somebody did."""
+        return ["everything is missing"] if self._flushed else []
 
     def traffic(self) -> dict[SocketAddress, Traffic]:
         """Nothing has passed."""
@@ -61,7 +78,8 @@ class FakeFirewall:
 
     def dump(self) -> list[str]:
         """The open bindings, and the container ports that they let in, each once."""
-        bindings = [each for each in self._open if isinstance(each, PortBinding)]
+        there = {} if self._flushed else self._open
+        bindings = [each for each in there if isinstance(each, PortBinding)]
         nat = [f"dnat {each.socket} to {each}" for each in bindings if not each.routed]
         accept = {
             f"accept {SocketAddress(each.protocol, each.container_ip, each.container_port)}"

@@ -48,6 +48,13 @@ class FakeLinks:
             raise LinkTaken(f"bridge {network.bridge!r} can't be made: it is there already")
         self._bridges[network.bridge] = network
 
+    def restore_bridge(self, network: BridgeNetwork) -> bool:
+        """Put our bridge into the table again if it isn't there."""
+        if network.existing or network.bridge in self._bridges:
+            return False
+        self.add_bridge(network)
+        return True
+
     def remove_bridge(self, network: BridgeNetwork) -> None:
         """Take our bridge out of the table; its cables are loose."""
         if network.existing:
@@ -80,6 +87,14 @@ class FakeLinks:
         self._cables = laid
         self._cables[endpoint.name] = endpoint
         self._loose.discard(endpoint.name)
+
+    def plug_in(self, endpoint: Endpoint) -> bool:
+        """Tie a loose cable whose namespace is there."""
+        if endpoint.name not in self._loose or endpoint.name not in self._laid():
+            return False
+        self._refuse_missing(endpoint.network)
+        self._loose.discard(endpoint.name)
+        return True
 
     def detach(self, endpoint: Endpoint) -> None:
         """Take a cable out of the table."""

@@ -1,12 +1,12 @@
 """What ``nft list table`` says of our table; by lines, for its JSON changes between versions."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Final
 
 from hostports.core.rules.nft import TableObject
-from hostports.core.rules.skeleton import GUARD
+from hostports.core.rules.skeleton import GUARD, is_ours
 from hostports.model.address import Family
 from hostports.model.port import Protocol, SocketAddress
 
@@ -39,3 +39,39 @@ def counted(listed: str, of: Family) -> Iterator[tuple[SocketAddress, int, int]]
     for ip, protocol, port, packets, size in _COUNTED.findall(listed):
         host_ip = ip_address(ip) if ip else of.wildcard
         yield SocketAddress(Protocol(protocol), host_ip, int(port)), int(packets), int(size)
+
+
+_BODY: Final = re.compile(r"^\t(?:chain|set|map) (\S+) \{\n(.*?)^\t\}", re.MULTILINE | re.DOTALL)
+_ELEMENTS: Final = re.compile(r"^\t\telements = \{(.*?)\}$", re.MULTILINE | re.DOTALL)
+#: A line of a chain that is no rule: what hook it is at, with which policy.
+_HOOK: Final = re.compile(r"^\t\ttype \w+ hook ", re.MULTILINE)
+
+
+def sizes(listed: str) -> dict[str, int]:
+    """How many rules each chain has, and how many elements each collection of ours."""
+    return {name: _size(body) for name, body in _BODY.findall(listed) if is_ours(name)}
+
+
+def _size(body: str) -> int:
+    if body.startswith("\t\ttype ") and not _HOOK.match(body):
+        found = _ELEMENTS.search(body)
+        return found.group(1).count(",") + 1 if found else 0
+    return len(re.findall(r"^\t\t\S", body, re.MULTILINE)) - len(_HOOK.findall(body))
+
+
+def differences(wanted: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
+    """What of ours is missing, or is more or less than it must be, in words."""
+    return [
+        *(f"{name} is missing" for name in wanted if name not in found),
+        *(f"{name} should not be there" for name in found if name not in wanted),
+        *(
+            f"{name} has {found[name]} entries instead of {size}"
+            for name, size in wanted.items()
+            if found.get(name, size) != size
+        ),
+    ]
+
+
+def lacking(wanted: Mapping[str, int], found: Mapping[str, int]) -> bool:
+    """Whether something of ours is missing, not only more than it must be."""
+    return any(found.get(name, -1) < size for name, size in wanted.items())

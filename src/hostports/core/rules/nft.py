@@ -5,8 +5,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from hostports.core.rules.data import Chain, Element, Settings
-from hostports.core.rules.skeleton import TABLE, USER_CHAIN, chains, collections
+from hostports.core.rules.data import Chain, Collection, Element, Settings
+from hostports.core.rules.skeleton import LEADING, TABLE, USER_CHAIN, chains, collections, is_ours
 from hostports.core.rules.state import Delta
 
 _TABLE: Final = f"inet {TABLE}"
@@ -27,13 +27,21 @@ def change_script(delta: Delta) -> str:
 def whole_script(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> str:
     """The commands that make the table what it must be, whatever is `present` in it now.
 
-    All goes but the user's chain, which is not touched.
+    All that is ours by name is made anew; the user's chain, and what goes with it, is not touched.
     """
     return _joined(_rebuilt(settings, whole, present))
 
 
+def protecting_script(settings: Settings, protections: Delta) -> str:
+    """The commands that make all anew but what leads to ports; that stays as far as it is there.
+
+    What is in the table nobody needs to know for it, as listing thousands of ports takes long.
+    """
+    return _joined(_protecting(settings, protections))
+
+
 def removal_script(present: Sequence[TableObject]) -> str:
-    """The commands that remove all that is ours from the table, the user's chain staying."""
+    """The commands that remove all that is ours from the table; what is the user's stays."""
     return _joined(_emptied(present))
 
 
@@ -45,16 +53,32 @@ def _rebuilt(settings: Settings, whole: Delta, present: Sequence[TableObject]) -
     # the elements of a new interval map at once, so the chains that they name come before it.
     yield from _emptied(present, {each.name for each in wanted})
     yield from map(_chain, (*static, *whole.written_chains))
-    for each in wanted:
-        flags = f" {each.flags};" if each.flags else ""
-        yield f"add {each.kind} {_TABLE} {each.name} {{ type {each.type};{flags} }}"
+    yield from map(_collection, wanted)
     yield from _rules(static)
     yield from _changes(whole)
 
 
+def _protecting(settings: Settings, protections: Delta) -> Iterator[str]:
+    static = chains(settings)
+    yield f"add table {_TABLE}"
+    yield from map(_chain, (*static, *protections.written_chains))
+    for each in collections():
+        yield _collection(each)
+        if each.name not in LEADING:
+            yield f"flush {each.kind} {_TABLE} {each.name}"
+    yield from _rules(static)
+    yield from _changes(protections)
+
+
+def _collection(collection: Collection) -> str:
+    flags = f" {collection.flags};" if collection.flags else ""
+    kind, name = collection.kind, collection.name
+    return f"add {kind} {_TABLE} {name} {{ type {collection.type};{flags} }}"
+
+
 def _emptied(present: Sequence[TableObject], kept: Set[str] = frozenset()) -> Iterator[str]:
     """Rules name collections, and collections name chains: so they go in this order."""
-    ours = [each for each in present if each != ("chain", USER_CHAIN)]
+    ours = [each for each in present if is_ours(each.name)]
     chains_first = sorted(ours, key=lambda each: each.kind != "chain")
     yield from (f"flush {each.kind} {_TABLE} {each.name}" for each in chains_first)
     for each in reversed(chains_first):

@@ -6,6 +6,7 @@ before nft 1.0.7. No chain may be called ``fwd``, a keyword.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from hostports.core.rules.data import Chain, Collection, Rule, Settings
@@ -67,6 +68,32 @@ def _of_family(number: str, address: str) -> Iterator[Collection]:
     yield Collection(
         f"subnet{number}", "map", verdict, "a subnet's chain for what leaves", interval
     )
+
+
+#: Collections that lead to published ports, and grow with them. All others forbid, or are small.
+LEADING: Final = frozenset(
+    f"{what}{of}"
+    for what in ("dnat", "dnat_any", "traffic", "traffic_any", "own", "own_any", "open")
+    for of in "46"
+)
+
+#: How the names of a network's own chains begin; the bridge's name follows.
+NETWORK_CHAINS: Final = ("from_", "to_", "nat_", "hairpin_", "direct_")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a chain, set or map of the table is ours by its name; all others are the users'.
+
+    Rules in the users' chain may jump to chains and look into sets of their own, which can only be
+    in the same table. A version that has other names than the one before knows these, too.
+    """
+    return name in _static_names() or name.startswith(NETWORK_CHAINS)
+
+
+@lru_cache
+def _static_names() -> frozenset[str]:
+    ours = {each.name for each in chains(Settings())} | {each.name for each in collections()}
+    return frozenset(ours - {USER_CHAIN})
 
 
 _EARLY: Final = (

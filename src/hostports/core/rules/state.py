@@ -8,10 +8,14 @@ from typing import Final, NamedTuple, TypeVar
 from hostports.core.rules.data import Chain, Element, Fragment, Settings
 from hostports.core.rules.items import of_binding, of_endpoint, of_network
 from hostports.core.rules.settings import networks_of
+from hostports.core.rules.skeleton import LEADING, USER_CHAIN, chains, collections
 from hostports.errors import FirewallFailed
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding
+
+#: Networks, endpoints and bindings that are made anew in the time of a blink.
+_MANY: Final = 500
 
 T = TypeVar("T")
 
@@ -60,6 +64,7 @@ class RulesState:
         self._users: Counter[Element] = Counter()
         self._chain_users: Counter[str] = Counter()
         self._chains: dict[str, Chain] = {}
+        self._sizes: Counter[str] = Counter()
 
     def planned(self, change: FirewallChange) -> Delta:
         """What a change does to the table; nothing happens yet.
@@ -112,6 +117,16 @@ class RulesState:
             del self._users[element]
         for name in delta.removed_chains:
             del self._chain_users[name], self._chains[name]
+        self._sizes.subtract(Counter(each.collection for each in delta.removed))
+        self._sizes.update(Counter(each.collection for each in delta.added))
+
+    def sizes(self) -> dict[str, int]:
+        """How many rules each chain must have, and how many elements each collection."""
+        static = (*chains(self.settings), *self._chains.values())
+        return {
+            **{each.name: len(each.rules) for each in static if each.name != USER_CHAIN},
+            **{each.name: self._sizes[each.name] for each in collections()},
+        }
 
     def whole(self) -> Delta:
         """All that the table must hold besides the skeleton."""
@@ -119,6 +134,24 @@ class RulesState:
         return Delta(
             added=(*self._users, *_own(fragments)), written_chains=tuple(self._chains.values())
         )
+
+    def protections(self) -> Delta:
+        """What forbids, and networks; without what leads to ports, which may be thousands."""
+        checked: dict[FirewallItem, Fragment] = {
+            item: self._fragment(item, of)
+            for item, of in self._open.items()
+            if isinstance(item, PortBinding) and (item.allow_from or item.host_ip.is_loopback)
+        }
+        elements = (*self._users, *_own(checked))
+        return Delta(
+            added=tuple(each for each in elements if each.collection not in LEADING),
+            written_chains=tuple(self._chains.values()),
+        )
+
+    @property
+    def many(self) -> bool:
+        """Whether so many ports are open that all of the table takes its time."""
+        return len(self._open) > _MANY
 
     def items(self) -> list[FirewallItem]:
         """What is open."""

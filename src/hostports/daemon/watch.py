@@ -1,0 +1,209 @@
+"""What others change is seen, and made good: rules, bridges and cables."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from hostports.core.healing import Healing
+from hostports.daemon.config import Config, FirewallChoice
+from hostports.daemon.service import RegistryService
+from hostports.engine.heal import forget_strays, heal_links
+from hostports.errors import HostportsError
+from hostports.interfaces import Watch
+from hostports.model.event import Happening
+
+if TYPE_CHECKING:
+    from hostports.daemon.zones import Zones
+
+log: Final = logging.getLogger("hostports")
+#: Seconds between looks at the rules, in case that something went unseen.
+LOOK_S: Final = 60.0
+#: A look takes at most one hundredth of the time.
+_LOOK_SHARE: Final = 100
+#: The system bus, by default and by name.
+_BUS_SOCKET: Final = Path("/run/dbus/system_bus_socket")
+_BUS_ADDRESS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
+#: So many changes are told of one healing.
+_MOST_TOLD: Final = 10
+#: Seconds until what failed is tried again.
+_RETRY_S: Final = 1.0
+
+
+class Watcher:
+    """Heals as long as it runs; `rules` and `links` tell of changes where they can be watched.
+
+    Healing is a change like any other: one at a time, off the event loop.
+    """
+
+    def __init__(
+        self,
+        service: RegistryService,
+        rules: Watch | None,
+        links: Watch | None,
+        healing: Healing | None = None,
+        *,
+        look_s: float = LOOK_S,
+    ) -> None:
+        self._service = service
+        self._watches = {
+            watch: seen
+            for watch, seen in ((rules, self._rules_changed), (links, self._links_changed))
+            if watch is not None
+        }
+        self._healing = healing or Healing()
+        self._look_s = look_s
+        self._found: list[str] = []
+        self._healed = 0
+        self._healer: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to watch, in the running event loop."""
+        loop = asyncio.get_running_loop()
+        for watch, seen in self._watches.items():
+            loop.add_reader(watch.fileno(), partial(self._read, watch, seen))
+        self._later(self._look_now_and_then())
+
+    async def stop(self) -> None:
+        """Watch no longer; what is still to be healed is healed now."""
+        loop = asyncio.get_running_loop()
+        for watch in self._watches:
+            loop.remove_reader(watch.fileno())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._found:
+            try:
+                await self._service.change(self._service.registry.reload)
+            except HostportsError as error:
+                log.warning("rules are not made anew any more: %s", error)
+
+    def look(self, why: str) -> None:
+        """Somebody may have made all rules anew: see whether ours are there."""
+        log.info("%s, so our rules are looked at", why)
+        self._later(self._look())
+
+    def _read(self, watch: Watch, seen: Callable[[list[str]], None]) -> None:
+        if found := list(watch.read()):
+            seen(found)
+
+    def _rules_changed(self, found: list[str]) -> None:
+        self._found = (self._found + found)[:_MOST_TOLD]
+        if not self._mending:
+            self._healer = self._later(self._heal_rules())
+
+    @property
+    def _mending(self) -> bool:
+        return self._healer is not None and not self._healer.done()
+
+    async def _heal_rules(self) -> None:
+        """At once, then again for what came meanwhile, ever less often if that doesn't end."""
+        while self._found:
+            if wait := self._healing.wait(monotonic()):
+                await asyncio.sleep(wait)
+            found, self._found = self._found, []
+            try:
+                await self._service.change(self._service.registry.reload)
+            except HostportsError as error:
+                log.warning("the rules can't be made anew yet: %s", error)
+                self._found = found + self._found
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._healed += 1
+            if self._healing.healed(monotonic()):
+                log.error("somebody changes our rules again and again: they come back less often")
+            # Looking at very many flows may take seconds, for which no rule has to wait.
+            self._later(self._finish(found))
+
+    async def _finish(self, found: list[str]) -> None:
+        """What began meanwhile is to meet the rules; then they are whole, and that is told."""
+        await self._forget_strays()
+        said = "; ".join(dict.fromkeys(found))
+        log.warning("rules made anew: %s", said)
+        self._service.tell(Happening.FIREWALL_REBUILT, message=said)
+
+    async def _forget_strays(self) -> None:
+        try:
+            strays = await asyncio.to_thread(forget_strays, self._service.registry)
+        except HostportsError as error:
+            log.warning("flows that began without rules may go on: %s", error)
+            return
+        if strays:
+            log.info("flows forgotten that began without rules: %d", strays)
+
+    def _links_changed(self, gone: list[str]) -> None:
+        self._later(self._heal_links(gone))
+
+    async def _heal_links(self, gone: list[str]) -> None:
+        work = partial(heal_links, self._service.registry, gone)
+        made, failures = await self._service.change(work)
+        if made:
+            said = f"made again, after somebody removed it: {', '.join(made)}"
+            log.warning("%s", said)
+            self._service.tell(Happening.LINKS_RESTORED, message=said)
+        for failure in failures:
+            # Mostly a container that has ended, and took its end of the cable along.
+            log.info("not attached any more: %s", failure)
+
+    async def _look_now_and_then(self) -> None:
+        """Changes that nobody told of; counting is enough for that."""
+        while True:
+            began = monotonic()
+            await self._look()
+            took = monotonic() - began
+            await asyncio.sleep(max(self._look_s, took * _LOOK_SHARE))
+
+    async def _look(self) -> None:
+        before = self._healed
+        try:
+            damage = await asyncio.to_thread(self._service.registry.edges.firewall.damage)
+        except HostportsError as error:
+            log.warning("the rules can't be looked at: %s", error)
+            return
+        # What has been seen meanwhile is being healed already.
+        if damage and before == self._healed and not self._mending:
+            self._rules_changed([f"found by looking: {', '.join(damage)}"])
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("healing failed: %s", error, exc_info=error)
+
+
+@asynccontextmanager
+async def watching(
+    service: RegistryService, watches: tuple[Watch | None, Watch], config: Config
+) -> AsyncIterator[None]:
+    """Heal what others change, and keep firewalld up to date, for the length of a block."""
+    watcher = Watcher(service, *watches)
+    zones = _zones(service, watcher) if config.firewall is not FirewallChoice.NONE else None
+    watcher.start()
+    if zones:
+        zones.start()
+    try:
+        yield
+    finally:
+        if zones:
+            await zones.stop(remove=config.down_on_exit)
+        await watcher.stop()
+
+
+def _zones(service: RegistryService, watcher: Watcher) -> "Zones | None":
+    """What speaks D-Bus is imported only where somebody would answer."""
+    if _BUS_ADDRESS not in os.environ and not _BUS_SOCKET.exists():
+        return None
+    from hostports.daemon.zones import Zones  # noqa: PLC0415 - see above
+
+    return Zones(service, watcher.look)

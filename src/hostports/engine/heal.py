@@ -1,0 +1,65 @@
+"""Make good what others have done to our rules, bridges and cables."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from hostports.core.gap import strays
+from hostports.core.networks import cable_name
+from hostports.engine.registry import Registry
+from hostports.engine.restart import attach_again, tried
+from hostports.errors import HostportsError
+from hostports.model.network import BridgeNetwork, Endpoint
+
+#: So often flows are looked at; a container that sends all the time to its own bridge's port
+#: begins a flow through the relay again and again, and is right to.
+_PASSES: Final = 4
+
+
+def forget_strays(registry: Registry) -> int:
+    """Let flows that began while our rules were away meet them; how many there were.
+
+    An answer that is on its way when a flow is forgotten makes it anew, the other way round; so it
+    is looked again, until there are none. Raises `ConntrackFailed` or `NotPermitted`.
+    """
+    conntrack = registry.edges.conntrack
+    if conntrack is None:
+        return 0
+    stray = strays(registry.networks(), registry.engine.published())
+    total = 0
+    for _ in range(_PASSES):
+        found = conntrack.forget_if(stray)
+        total += found
+        if not found:
+            break
+    return total
+
+
+def heal_links(registry: Registry, gone: Iterable[str]) -> tuple[list[str], list[HostportsError]]:
+    """Make bridges again that have gone, by their names, and join or lay cables.
+
+    An empty name means: look at all. Returns what was made, in words, and what went wrong.
+    What we have removed ourselves is known no longer, or has been made again meanwhile.
+    """
+    names = set(gone)
+    made: list[str] = []
+    failures: list[HostportsError] = []
+    for network in registry.networks():
+        if {network.bridge, ""} & names:
+            failures += tried(partial(_restored, registry, network, made))
+            names |= {cable_name(each) for each in registry.endpoints(network.name)}
+    for endpoint in registry.endpoints():
+        if {cable_name(endpoint), ""} & names and endpoint.namespace:
+            failures += tried(partial(_attached, registry, endpoint, made))
+    return made, failures
+
+
+def _restored(registry: Registry, network: BridgeNetwork, made: list[str]) -> None:
+    if registry.links.restore_bridge(network):
+        made.append(f"bridge {network.bridge}")
+
+
+def _attached(registry: Registry, endpoint: Endpoint, made: list[str]) -> None:
+    if not registry.links.attached(endpoint):
+        attach_again(registry.links, endpoint)
+        made.append(f"the cable of endpoint {endpoint.name}")
