@@ -99,6 +99,7 @@ def bridge_networks() -> st.SearchStrategy[BridgeNetwork]:
         host_ipv6=st.none() | st.ip_addresses(v=6),
         trusted_host_interfaces=st.lists(groups_of_interfaces, max_size=3).map(tuple),
         existing=st.booleans(),
+        ports_only=st.booleans(),
     )
 
 

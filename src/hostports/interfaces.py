@@ -199,7 +199,8 @@ class Links(Interface):
     def add_bridge(self, network: BridgeNetwork) -> None:
         """Make a network's bridge, with its gateway addresses, and set it up; all or nothing.
 
-        An existing bridge of somebody else is only checked to be there.
+        An existing bridge of somebody else is only checked to be there; where the network is for
+        ports only, it may be any interface.
         """
         ...
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -104,15 +105,16 @@ class Api:
 
 
 @contextmanager
-def serving(*, relay: bool = True) -> Iterator[Api]:
-    """Serve a new fake on a port of loopback, until the block ends."""
+def serving(*, relay: bool = True, path: Path | None = None) -> Iterator[Api]:
+    """Serve a new fake on a port of loopback, and at a path, until the block ends."""
     service = FakeService()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     runner = web.AppRunner(application(service, VERSION, relay=relay), access_log=None)
     try:
-        address = asyncio.run_coroutine_threadsafe(_start(runner), loop).result(PATIENCE_S)
+        start = _start(runner, path)
+        address = asyncio.run_coroutine_threadsafe(start, loop).result(PATIENCE_S)
         api = Api(service, address, loop, runner)
         yield api
         api.settle()
@@ -123,9 +125,11 @@ def serving(*, relay: bool = True) -> Iterator[Api]:
         loop.close()
 
 
-async def _start(runner: web.AppRunner) -> tuple[str, int]:
+async def _start(runner: web.AppRunner, path: Path | None) -> tuple[str, int]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    if path is not None:
+        await web.UnixSite(runner, path).start()
     host, port = runner.addresses[0][:2]
     return host, port
 

@@ -22,6 +22,7 @@ LAB: Json = {
     "masquerade": True,
     "trusted_host_interfaces": [],
     "existing_bridge": False,
+    "ports_only": False,
 }
 WEB: Json = {
     "name": "web",
@@ -84,6 +85,7 @@ def test_every_field_of_a_network_is_taken(api: Api) -> None:
         "masquerade": False,
         "trusted_host_interfaces": ["eth1", "tun+"],
         "existing_bridge": False,
+        "ports_only": False,
     }
     assert api.made("/v1/networks", wanted) == wanted
 

@@ -45,6 +45,7 @@ NETWORK: Json = {
     "masquerade": True,
     "trusted_host_interfaces": ["tun+"],
     "existing_bridge": False,
+    "ports_only": False,
 }
 ENDPOINT: Json = {
     "name": "web",

@@ -51,6 +51,13 @@ COMMANDS: list[tuple[str, str, Json | None, Json | None, list[str]]] = [
         ["network lab created: bridge hp-lab, 10.87.1.0/24, fd00:1::/64"],
     ),
     (
+        "network create pods --bridge veth0 --ports-only",
+        "POST /v1/networks",
+        {"name": "pods", "bridge": "veth0", "ports_only": True},
+        {**NETWORK, "name": "pods", "bridge": "veth0", "subnets": []},
+        ["network pods created: bridge veth0"],
+    ),
+    (
         "network ls",
         "GET /v1/networks",
         None,
@@ -77,6 +84,7 @@ COMMANDS: list[tuple[str, str, Json | None, Json | None, list[str]]] = [
             "masquerade               yes",
             "trusted host interfaces  tun+",
             "existing bridge          no",
+            "ports only               no",
         ],
     ),
     ("network rm lab", "DELETE /v1/networks/lab", None, None, ["network lab removed"]),

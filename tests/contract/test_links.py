@@ -193,6 +193,16 @@ def test_an_existing_bridge_has_to_be_there_and_to_be_a_bridge(case: Case, name:
         case.links.add_bridge(replace(THEIRS, bridge=name))
 
 
+def test_a_network_for_ports_only_may_be_behind_any_interface_that_is_there(case: Case) -> None:
+    ports_only = replace(THEIRS, bridge="uplink", ports_only=True)
+    before = case.read()
+    case.links.add_bridge(ports_only)
+    case.links.remove_bridge(ports_only)
+    assert case.read() == before
+    with pytest.raises(LinkFailed, match="nowhere"):
+        case.links.add_bridge(replace(ports_only, bridge="nowhere"))
+
+
 def test_an_endpoint_is_attached_until_it_is_detached(case: Case) -> None:
     case.links.add_bridge(NETWORK)
     web = case.endpoint()

@@ -155,6 +155,45 @@ def test_an_existing_bridge_must_be_one_with_addresses(links: HostLinks) -> None
         decide_network(NetworkRequest("pods", bridge="cni0", existing_bridge=True), [], links)
 
 
+PODS = decide_network(NetworkRequest("pods", "veth0", ports_only=True), [LAB], HostLinks())
+
+
+def test_a_network_for_ports_only_asks_for_no_subnet_and_no_masquerading() -> None:
+    assert PODS.ports_only
+    assert PODS.existing
+    assert (PODS.subnet_ipv4, PODS.subnet_ipv6, PODS.masquerade) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        NetworkRequest("pods", ports_only=True),
+        NetworkRequest("pods", "veth0", icc=False, ports_only=True),
+        NetworkRequest("pods", "veth0", (ip_network("10.9.0.0/24"),), ports_only=True),
+    ],
+    ids=["no interface", "icc", "subnet"],
+)
+def test_all_but_its_interface_is_somebody_elses_matter(asked: NetworkRequest) -> None:
+    with pytest.raises(UnusableValue, match="bridge"):
+        decide_network(asked, [], HostLinks())
+
+
+def test_a_network_for_ports_only_takes_any_address_but_special_ones() -> None:
+    """A loopback address would lead clients to the host's own services."""
+    asked = EndpointRequest("pods", "a", ipv4=IPv4Address("192.0.2.7"))
+    made = decide_endpoint(asked, PODS, [])
+    with pytest.raises(NameTaken, match=r"192\.0\.2\.7"):
+        decide_endpoint(replace(asked, name="b"), PODS, [made])
+    for special in ("127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.1.1"):
+        with pytest.raises(UnusableValue, match=special):
+            decide_endpoint(replace(asked, ipv4=IPv4Address(special)), PODS, [])
+
+
+def test_nobody_is_wired_to_a_network_for_ports_only() -> None:
+    with pytest.raises(UnusableValue, match="ports only"):
+        decide_endpoint(EndpointRequest("pods", "a", "/run/netns/a"), PODS, [])
+
+
 def test_an_endpoint_gets_the_next_free_address_of_each_family() -> None:
     first = decide_endpoint(EndpointRequest("lab", "a", "/run/netns/a"), LAB, [])
     second = decide_endpoint(EndpointRequest("lab", "b", "/run/netns/b"), LAB, [first])

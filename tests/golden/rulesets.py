@@ -47,6 +47,14 @@ NETWORKS = {
     "no-icc": replace(_NAT, icc=False),
     "no-masquerade": replace(_NAT, masquerade=False, trusted_host_interfaces=("tun+",)),
     "snat": replace(_NAT, host_ipv4=IPv4Address("192.0.2.1"), host_ipv6=IPv6Address("2001:db8::1")),
+    "ports-only": replace(
+        _NAT,
+        subnet_ipv4=None,
+        subnet_ipv6=None,
+        masquerade=False,
+        existing=True,
+        ports_only=True,
+    ),
     "trusted": replace(_NAT, trusted_host_interfaces=("wg0", "tun+")),
 }
 
@@ -57,8 +65,8 @@ def ruleset(name: str, settings: Settings) -> str:
     web = Endpoint(
         "web",
         network,
-        IPv4Address("172.30.0.2") if network.subnet_ipv4 else None,
-        IPv6Address("fd30::2") if network.subnet_ipv6 else None,
+        IPv4Address("172.30.0.2") if network.subnet_ipv4 or network.ports_only else None,
+        IPv6Address("fd30::2") if network.subnet_ipv6 or network.ports_only else None,
     )
     opened: list[FirewallItem] = [network, web, *_bindings(web)]
     return change_script(RulesState(settings).planned(FirewallChange(opened=tuple(opened))))

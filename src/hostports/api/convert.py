@@ -45,6 +45,7 @@ def network_request(asked: schema.CreateNetwork) -> NetworkRequest:
         masquerade=asked.masquerade,
         trusted_host_interfaces=asked.trusted_host_interfaces,
         existing_bridge=asked.existing_bridge,
+        ports_only=asked.ports_only,
     )
 
 
@@ -63,6 +64,7 @@ def network(value: BridgeNetwork) -> schema.Network:
         masquerade=value.masquerade,
         trusted_host_interfaces=value.trusted_host_interfaces,
         existing_bridge=value.existing,
+        ports_only=value.ports_only,
     )
 
 

@@ -105,6 +105,10 @@ class CreateNetwork(Request):
     existing_bridge: Annotated[
         bool, Meta(description="true for a bridge of somebody else, or false")
     ] = False
+    ports_only: Annotated[
+        bool,
+        Meta(description="true to publish ports of somebody else's network only, or false"),
+    ] = False
 
 
 class RemoveNetwork(Request):
@@ -234,6 +238,7 @@ class Network(Answer):
     masquerade: bool
     trusted_host_interfaces: tuple[str, ...]
     existing_bridge: bool
+    ports_only: bool
 
 
 class Networks(Answer):

@@ -16,6 +16,7 @@ _OPTIONS: Final = (
     "internal",
     "trusted_host_interfaces",
     "existing_bridge",
+    "ports_only",
 )
 
 
@@ -70,16 +71,17 @@ def details(document: Json) -> Table:
 
 
 def _sentence(network: Json) -> list[Line]:
-    subnets = ", ".join(network["subnets"])
-    return [Line(f"network {network['name']} created: bridge {network['bridge']}, {subnets}")]
+    words = ", ".join([f"bridge {network['bridge']}", *network["subnets"]])
+    return [Line(f"network {network['name']} created: {words}")]
 
 
 def _peculiarities(network: Json) -> list[str]:
     said = {
         "internal": network.get("internal"),
         "no icc": not network.get("icc", True),
-        "no masquerade": not network.get("masquerade", True),
-        "existing bridge": network.get("existing_bridge"),
+        "no masquerade": not network.get("masquerade", True) and not network.get("ports_only"),
+        "existing bridge": network.get("existing_bridge") and not network.get("ports_only"),
+        "ports only": network.get("ports_only"),
     }
     return [words for words, holds in said.items() if holds]
 

@@ -245,6 +245,11 @@ def _network_create(parser: Parser) -> None:
     add(
         "--existing-bridge", action="store_true", help="use --bridge as it is: it's somebody else's"
     )
+    add(
+        "--ports-only",
+        action="store_true",
+        help="publish ports of what is behind --bridge, any interface; all else is others' matter",
+    )
 
 
 def _network_rm(parser: Parser) -> None:

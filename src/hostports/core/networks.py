@@ -30,6 +30,8 @@ Address = TypeVar("Address", IPv4Address, IPv6Address)
 class NetworkRequest:
     """A network to create: no `subnets` asks for free ones, no `bridge` for a name made of ours.
 
+    With `ports_only`, nothing but `bridge` is asked for; see `BridgeNetwork`.
+
     At most one subnet per family; a network has the families of its subnets.
     """
 
@@ -45,6 +47,7 @@ class NetworkRequest:
     masquerade: bool = True
     trusted_host_interfaces: tuple[str, ...] = ()
     existing_bridge: bool = False
+    ports_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ def decide_network(
     others = list(networks)
     bridge = request.bridge or bridge_name(request.name)
     _refuse_taken(request.name, bridge, others)
+    if request.ports_only:
+        return _somebody_elses(request)
     if request.existing_bridge:
         subnets = request.subnets or _subnets_of(bridge, links)
     else:
@@ -110,6 +115,29 @@ def decide_network(
     )
 
 
+def _somebody_elses(request: NetworkRequest) -> BridgeNetwork:
+    """A network of which only ports are published; what else is asked for is not ours to do."""
+    wanted = NetworkRequest(
+        request.name,
+        request.bridge,
+        existing_bridge=request.existing_bridge,
+        ports_only=True,
+    )
+    if not request.bridge:
+        raise UnusableValue(
+            request.name, "ports of which network are to be published?", "name its --bridge"
+        )
+    if request != wanted:
+        raise UnusableValue(
+            request.name,
+            "--ports-only leaves all but ports to others",
+            "give --bridge alone, or leave --ports-only out",
+        )
+    return BridgeNetwork(
+        request.name, bridge=request.bridge, masquerade=False, existing=True, ports_only=True
+    )
+
+
 def decide_endpoint(
     request: EndpointRequest, network: BridgeNetwork, endpoints: Iterable[Endpoint]
 ) -> Endpoint:
@@ -128,6 +156,12 @@ def decide_endpoint(
     if not request.namespace and ipv4 is None and ipv6 is None:
         raise UnusableValue(
             request.name, "it has neither a namespace nor an address", "give one of them"
+        )
+    if request.namespace and network.ports_only:
+        raise UnusableValue(
+            request.name,
+            f"network {network.name!r} is for ports only, nobody is wired to it",
+            "give the addresses that it has there",
         )
     for ip in (ipv4, ipv6):
         if ip is not None:
@@ -259,6 +293,21 @@ def _refuse_unfit(subnet: IPNetwork) -> None:
 
 
 def _refuse_address(ip: IPAddress, network: BridgeNetwork, taken: Mapping[IPAddress, str]) -> None:
+    if network.ports_only:
+        _refuse_special(ip)
+    else:
+        _refuse_outside(ip, network)
+    if ip in taken:
+        raise NameTaken(f"{ip} is endpoint {taken[ip]!r}'s", "choose another address")
+
+
+def _refuse_special(ip: IPAddress) -> None:
+    """Others would become clients of the host's own services (CVE-2021-20199)."""
+    if ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.is_link_local:
+        raise UnusableValue(str(ip), "it is no endpoint's address", "choose another")
+
+
+def _refuse_outside(ip: IPAddress, network: BridgeNetwork) -> None:
     of = family(ip)
     subnet = network.subnet(of)
     if subnet is None:
@@ -271,8 +320,6 @@ def _refuse_address(ip: IPAddress, network: BridgeNetwork, taken: Mapping[IPAddr
         raise UnusableValue(
             str(ip), f"it is the gateway of network {network.name!r}", "choose another"
         )
-    if ip in taken:
-        raise NameTaken(f"{ip} is endpoint {taken[ip]!r}'s", "choose another address")
 
 
 def _next_free(

@@ -64,6 +64,7 @@ NETWORK_COLUMNS: Final = (
     "host_ipv6",
     "trusted_host_interfaces",
     "existing",
+    "ports_only",
 )
 
 # Thousands of bindings have a handful of addresses, and these are most of what a row costs.
@@ -159,6 +160,7 @@ def network_to_row(network: BridgeNetwork) -> Row:
         _written(network.host_ipv6),
         " ".join(network.trusted_host_interfaces),
         int(network.existing),
+        int(network.ports_only),
     )
 
 
@@ -168,7 +170,8 @@ def network_from_row(row: Row) -> BridgeNetwork:
     Raises `ValueError`, `TypeError` or `UnusableValue` for what is none.
     """
     (name, gateway_mode_ipv4, gateway_mode_ipv6, bridge, subnet_ipv4, subnet_ipv6) = row[:6]
-    (internal, icc, masquerade, host_ipv4, host_ipv6, trusted_host_interfaces, existing) = row[6:]
+    (internal, icc, masquerade, host_ipv4, host_ipv6) = row[6:11]
+    (trusted_host_interfaces, existing, ports_only) = row[11:]
     return BridgeNetwork(
         name=_text(name),
         gateway_mode_ipv4=GatewayMode(gateway_mode_ipv4),
@@ -183,6 +186,7 @@ def network_from_row(row: Row) -> BridgeNetwork:
         host_ipv6=_parsed(IPv6Address, host_ipv6),
         trusted_host_interfaces=tuple(_text(trusted_host_interfaces).split()),
         existing=_flag(existing),
+        ports_only=_flag(ports_only),
     )
 
 

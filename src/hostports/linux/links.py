@@ -131,14 +131,18 @@ def _asked(work: Callable[[IPRoute], T]) -> T:
 
 def _seen_bridge(links: IPRoute, network: BridgeNetwork) -> ifinfmsg:
     """A network's bridge; raises `LinkFailed` where it is gone, or is none."""
-    what = f"bridge {network.bridge!r} of network {network.name!r}"
+    what = f"{_word(network)} {network.bridge!r} of network {network.name!r}"
     found = find(links, network.bridge)
     if found is None:
         mend = "make it" if network.existing else "remove the network and create it anew"
         raise LinkFailed(f"{what} is not there", mend)
-    if kind(found) != "bridge":
+    if kind(found) != "bridge" and not network.ports_only:
         raise LinkFailed(f"{what} is an interface of another kind", "use one that is a bridge")
     return found
+
+
+def _word(network: BridgeNetwork) -> str:
+    return "interface" if network.ports_only else "bridge"
 
 
 def _make_bridge(links: IPRoute, network: BridgeNetwork) -> None:

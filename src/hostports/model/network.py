@@ -50,6 +50,8 @@ class BridgeNetwork:
     from each other. Outgoing traffic is masqueraded, or given `host_ipv4` and `host_ipv6` as its
     source. `trusted_host_interfaces` may reach containers directly; ``tun+`` means all ``tun…``.
     An `existing` bridge belongs to somebody else: it is neither made nor removed nor configured.
+    `ports_only`: so does the whole network, and `bridge` may be any interface of the host behind
+    which its containers are; their ports are published, and nothing else is decided about them.
     """
 
     name: str
@@ -65,6 +67,7 @@ class BridgeNetwork:
     host_ipv6: IPv6Address | None = None
     trusted_host_interfaces: tuple[str, ...] = ()
     existing: bool = False
+    ports_only: bool = False
 
     def __post_init__(self) -> None:
         for interface in (self.bridge or "unnamed", *map(_stem, self.trusted_host_interfaces)):

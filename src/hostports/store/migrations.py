@@ -30,7 +30,8 @@ MIGRATIONS: Final = (
         host_ipv4 TEXT,
         host_ipv6 TEXT,
         trusted_host_interfaces TEXT NOT NULL,
-        existing INTEGER NOT NULL
+        existing INTEGER NOT NULL,
+        ports_only INTEGER NOT NULL
     );
 
     CREATE TABLE endpoints (

@@ -136,7 +136,7 @@ class FakeLinks:
 
     def _refuse_missing(self, network: BridgeNetwork) -> None:
         found = self.read().interfaces.get(network.bridge)
-        if found is None or not found.bridge:
+        if found is None or not (found.bridge or network.ports_only):
             raise LinkFailed(f"bridge {network.bridge!r} is not there")
 
 

@@ -17,6 +17,8 @@ _ICMP: Final = {Family.IPV4: "icmp", Family.IPV6: "ipv6-icmp"}
 def of_network(network: BridgeNetwork, settings: Settings) -> Fragment:
     """The chains of one bridge, and the look-ups that lead to them."""
     bridge = f'"{network.bridge}"'
+    if network.ports_only:
+        return _of_somebody_elses(network, settings)
     chains = [
         Chain(_name("from", network), tuple(_from_bridge(network))),
         Chain(_name("to", network), tuple(_to_bridge(network, settings))),
@@ -41,6 +43,24 @@ def of_network(network: BridgeNetwork, settings: Settings) -> Fragment:
         chains.append(Chain(_name("hairpin", network), rules))
         elements.append(Element("hairpin", bridge, _jump("hairpin", network)))
     return Fragment(tuple(elements), tuple(chains))
+
+
+def _of_somebody_elses(network: BridgeNetwork, settings: Settings) -> Fragment:
+    """Nothing is decided about its traffic; but our own rules must let it through.
+
+    Our guard would drop it, and without a relay its own published ports need a way back.
+    """
+    bridge = f'"{network.bridge}"'
+    elements = [
+        Element("bridges", bridge),
+        Element("to_bridge", bridge, _jump("to", network)),
+    ]
+    passing = Chain(_name("to", network), tuple(_every_port(of) for of in sorted(settings.guard)))
+    if settings.relay:
+        return Fragment(tuple(elements), (passing,))
+    elements.append(Element("hairpin", bridge, _jump("hairpin", network)))
+    back = Rule(f"iifname {bridge} ct status dnat masquerade", "a published port of its own")
+    return Fragment(tuple(elements), (passing, Chain(_name("hairpin", network), (back,))))
 
 
 def of_endpoint(endpoint: Endpoint, settings: Settings) -> Fragment:

@@ -1,0 +1,163 @@
+"""The verbs, over the daemon's API."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from hostports.client.errors import ApiConflict, ApiNotFound, DaemonUnreachable
+from hostports.client.http import Json
+from hostports.client.sync import Client
+from hostports.cni.errors import INVALID_CONFIG, NOT_AVAILABLE, NOT_PUBLISHED, CniError
+from hostports.cni.names import Attachment, network_name, strays, tag_of
+from hostports.cni.request import (
+    Mapped,
+    Request,
+    addresses,
+    host_interface,
+    mappings,
+    previous,
+    valid_attachments,
+)
+from hostports.errors import HostportsError
+
+#: How often a network is looked for that others remove, or make, at the same moment.
+_ATTEMPTS: Final = 5
+
+
+def add(client: Client, request: Request) -> Json:
+    """Publish a container's ports, all or none, and pass on what is known of it."""
+    wanted, result = mappings(request.config), previous(request.config)
+    if wanted:
+        _remove_stale(client, request, addresses(result, request.attachment.interface))
+        endpoint = _added(client, request, result)
+        try:
+            _publish(client, endpoint, wanted)
+        except BaseException:
+            _remove(client, [endpoint])
+            raise
+    return {**result, "cniVersion": request.version}
+
+
+def delete(client: Client, request: Request) -> None:
+    """Unpublish a container's ports, if there are any.
+
+    Without a daemon nobody can tell; of a container without ports there is nothing to be told.
+    """
+    try:
+        _remove(client, _of(client, request.attachment))
+    except DaemonUnreachable:
+        if mappings(request.config):
+            raise
+
+
+def check(client: Client, request: Request) -> None:
+    """Look whether all that was asked for is published."""
+    wanted, result = mappings(request.config), previous(request.config)
+    if not wanted:
+        return
+    inside = addresses(result, request.attachment.interface)
+    bindings = [
+        each
+        for endpoint in _of(client, request.attachment)
+        for each in client.ports(endpoint["name"])["bindings"]
+        if each["container_ip"] in inside
+    ]
+    if missing := _missing(wanted, bindings):
+        raise CniError(
+            NOT_PUBLISHED,
+            f"not published: {', '.join(missing)}",
+            "delete and add the container; `hostports doctor` may know why",
+        )
+
+
+def collect(client: Client, request: Request) -> None:
+    """Unpublish the ports of all containers of a network that are gone."""
+    valid = valid_attachments(request)
+    endpoints = {each["name"]: each for each in client.endpoints()["endpoints"]}
+    _remove(client, [endpoints[name] for name in strays(endpoints, request.network, valid)])
+
+
+def status(client: Client) -> None:
+    """Look whether the daemon would publish ports."""
+    try:
+        client.health()
+    except HostportsError as error:
+        raise CniError(NOT_AVAILABLE, error.message, error.hint) from None
+
+
+def _of(client: Client, attachment: Attachment) -> list[Json]:
+    """The endpoint of an attachment, whatever its pod was called."""
+    found: list[Json] = client.endpoints()["endpoints"]
+    return [each for each in found if tag_of(each["name"]) == attachment.tag]
+
+
+def _remove_stale(client: Client, request: Request, ips: Sequence[str]) -> None:
+    """Remove what a container has left that nobody has deleted, as when the host went down.
+
+    That is one of the same name, or on the same network with an address that is now another's.
+    """
+    tag = request.attachment.tag
+    stale = []
+    for each in client.endpoints()["endpoints"]:
+        other = tag_of(each["name"])
+        same_address = other and other[0] == tag[0] and set(ips) & set(each["addresses"])
+        if other == tag or same_address:
+            stale.append(each)
+    _remove(client, stale)
+
+
+def _added(client: Client, request: Request, result: Json) -> Json:
+    name = request.attachment.endpoint(request.pod)
+    ips = addresses(result, request.attachment.interface)
+    given = request.text("network")
+    interface = "" if given else request.text("interface") or host_interface(result)
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ApiNotFound):  # its last endpoint was removed at this moment
+            return client.add_endpoint(given or _behind(client, interface), name, addresses=ips)
+        if given:
+            break
+    return client.add_endpoint(given or _behind(client, interface), name, addresses=ips)
+
+
+def _behind(client: Client, interface: str) -> str:
+    """The name of the network behind an interface, made where there is none."""
+    for _ in range(_ATTEMPTS):
+        for each in client.networks()["networks"]:
+            if each["bridge"] == interface:
+                return str(each["name"])
+        with suppress(ApiConflict):  # somebody else makes it at this moment
+            name = network_name(interface)
+            return str(client.create_network(name, bridge=interface, ports_only=True)["name"])
+    return network_name(interface)
+
+
+def _publish(client: Client, endpoint: Json, wanted: Sequence[Mapped]) -> None:
+    answer = client.publish(endpoint["name"], [each.spec for each in wanted])
+    if missing := _missing(wanted, answer["bindings"]):
+        why = "; ".join(answer["warnings"])
+        raise CniError(INVALID_CONFIG, f"can't be published: {', '.join(missing)}", why)
+
+
+def _missing(wanted: Iterable[Mapped], bindings: Sequence[Json]) -> list[str]:
+    """What is asked for and not published; a routed network has no host ports."""
+    ports = {(each["proto"], each["host_port"], each["container_port"]) for each in bindings}
+    return [
+        each.spec
+        for each in wanted
+        if (each.protocol, each.host_port, each.container_port) not in ports
+        and (each.protocol, 0, each.container_port) not in ports
+    ]
+
+
+def _remove(client: Client, endpoints: Iterable[Json]) -> None:
+    """Remove endpoints, and the networks that were made for them."""
+    networks = set()
+    for each in endpoints:
+        networks.add(each["network"])
+        with suppress(ApiNotFound):
+            client.remove_endpoint(each["name"])
+    for name in networks:
+        with suppress(ApiNotFound, ApiConflict):  # others are still there, or have come
+            network = client.network(name)
+            if network["ports_only"] and name == network_name(network["bridge"]):
+                client.remove_network(name)
