@@ -43,9 +43,9 @@ class Plugin:
         common = configuration(self.socket, *ports, prevResult=result(container))
         return call(environment(verb, container, **args), {**common, **(config or {})})
 
-    def added(self, *ports: Json, container: str = "c1", **more: str) -> Json:
+    def added(self, *ports: Json, container: str = "c1", pod: str = "") -> Json:
         """The result of an ADD that succeeds."""
-        said = self("ADD", *ports, container=container, **more)
+        said = self("ADD", *ports, container=container, pod=pod)
         assert said.status == 0, said.text
         return said.document
 

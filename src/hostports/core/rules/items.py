@@ -59,8 +59,12 @@ def _of_somebody_elses(network: BridgeNetwork, settings: Settings) -> Fragment:
     if settings.relay:
         return Fragment(tuple(elements), (passing,))
     elements.append(Element("hairpin", bridge, _jump("hairpin", network)))
-    back = Rule(f"iifname {bridge} ct status dnat masquerade", "a published port of its own")
-    return Fragment(tuple(elements), (passing, Chain(_name("hairpin", network), (back,))))
+    back = (
+        Rule(f"iifname {bridge} ct status dnat masquerade", "a published port of its own"),
+        # br_netfilter names no interface for what goes from a port of a bridge to another.
+        Rule("iif 0 ct status dnat masquerade", "the same within a bridge, and the host's own"),
+    )
+    return Fragment(tuple(elements), (passing, Chain(_name("hairpin", network), back)))
 
 
 def of_endpoint(endpoint: Endpoint, settings: Settings) -> Fragment:
