@@ -249,6 +249,19 @@ def test_an_address_that_is_now_anothers_takes_its_former_ports_away(plugin: Plu
     assert plugin.published == ["0.0.0.0:8081:10.88.0.2:80/tcp", "[::]:8081:[fd88::2]:80/tcp"]
 
 
+def test_so_they_are_taken_from_a_pod_that_has_no_ports(plugin: Plugin) -> None:
+    plugin.added(PORT)
+    again = {**result("c2"), "ips": result("c1")["ips"]}
+    assert plugin("ADD", container="c2", config={"prevResult": again}).status == 0
+    assert plugin.service.dump() == plugin.empty
+
+
+def test_a_container_without_an_address_has_no_ports(plugin: Plugin) -> None:
+    config = {"prevResult": {**RESULT, "ips": []}}
+    assert plugin("ADD", config=config).status == 0
+    assert plugin("ADD", PORT, config=config).code == 7
+
+
 def test_a_network_that_is_named_is_used_and_stays(plugin: Plugin) -> None:
     plugin.service.registry.create_network(NetworkRequest("mine", "veth0", ports_only=True))
     before = plugin.service.dump()

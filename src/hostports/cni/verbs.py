@@ -27,9 +27,14 @@ _ATTEMPTS: Final = 5
 def add(client: Client, request: Request) -> Json:
     """Publish a container's ports, all or none, and pass on what is known of it."""
     wanted, result = mappings(request.config), previous(request.config)
+    ips = addresses(result, request.attachment.interface)
+    try:
+        _remove_stale(client, request, ips)
+    except DaemonUnreachable:  # which is nothing to a container without ports
+        if wanted:
+            raise
     if wanted:
-        _remove_stale(client, request, addresses(result, request.attachment.interface))
-        endpoint = _added(client, request, result)
+        endpoint = _added(client, request, result, ips)
         try:
             _publish(client, endpoint, wanted)
         except BaseException:
@@ -106,9 +111,10 @@ def _remove_stale(client: Client, request: Request, ips: Sequence[str]) -> None:
     _remove(client, stale)
 
 
-def _added(client: Client, request: Request, result: Json) -> Json:
+def _added(client: Client, request: Request, result: Json, ips: Sequence[str]) -> Json:
+    if not ips:
+        raise CniError(INVALID_CONFIG, "prevResult has no address of the container")
     name = request.attachment.endpoint(request.pod)
-    ips = addresses(result, request.attachment.interface)
     given = request.text("network")
     interface = "" if given else request.text("interface") or host_interface(result)
     for _ in range(_ATTEMPTS - 1):
