@@ -1,14 +1,19 @@
-"""What endpoints and networks of CNI are called: known again by name, without a record of ours."""
+"""What endpoints and networks of CNI are called: known again by name, without a record of ours.
 
-import re
+Without regular expressions and hashlib, which take longer to import than all the rest.
+"""
+
 from collections.abc import Iterable
-from hashlib import blake2s
 from typing import Final, NamedTuple
 
 #: Of all that the plugin makes; what has another name isn't its own.
 PREFIX: Final = "cni-"
-_TAG: Final = re.compile(r"cni-.*-([0-9a-f]{8})-([0-9a-f]{16})", re.ASCII)
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
+_TAG_LENGTHS: Final = (8, 16)
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
+#: Checksums are numbers modulo the largest primes of 32 and 64 bits: nobody wants them to clash.
+_PRIMES: Final = {8: 2**32 - 5, 16: 2**64 - 59}
+#: What a name may have besides letters and digits, but not at its beginning.
+_BETWEEN: Final = dict.fromkeys(map(ord, "_.-"))
 #: With prefix and tags a name stays below 128 characters.
 _LONGEST_LABEL: Final = 63
 #: Digits of a container's ID that people know it by.
@@ -25,18 +30,27 @@ class Attachment(NamedTuple):
     @property
     def tag(self) -> tuple[str, str]:
         """The end of its endpoint's name: the network's part, by which GC chooses, and its own."""
-        return _digest(4, self.network), _digest(8, self.network, self.container, self.interface)
+        of_network, own = _TAG_LENGTHS
+        return _checksum(of_network, self.network), _checksum(own, "/".join(self))
 
     def endpoint(self, pod: str) -> str:
         """Its endpoint's name, in which people find the pod's, or else the container's."""
-        label = _UNFIT.sub("-", pod)[:_LONGEST_LABEL] or self.container[:_SHORT_ID]
+        fit = (each if is_name(f"x{each}") else "-" for each in pod[:_LONGEST_LABEL])
+        label = "".join(fit) or self.container[:_SHORT_ID]
         return "-".join([PREFIX + label, *self.tag])
 
 
 def tag_of(endpoint: str) -> tuple[str, str] | None:
     """The tag of an endpoint's name, if it is one of CNI."""
-    found = _TAG.fullmatch(endpoint)
-    return None if found is None else (found[1], found[2])
+    label, *tag = endpoint.rsplit("-", 2)
+    fits = tuple(map(len, tag)) == _TAG_LENGTHS and _HEXADECIMAL.issuperset("".join(tag))
+    return (tag[0], tag[1]) if fits and label.startswith(PREFIX) else None
+
+
+def is_name(text: str) -> bool:
+    """Whether CNI takes it for the name of a network or a container."""
+    rest = text.translate(_BETWEEN)
+    return rest.isascii() and rest.isalnum() and text[0] == rest[0]
 
 
 def network_name(interface: str) -> str:
@@ -46,10 +60,11 @@ def network_name(interface: str) -> str:
 
 def strays(endpoints: Iterable[str], network: str, valid: Iterable[Attachment]) -> list[str]:
     """The endpoints of a CNI network that are none of its valid attachments."""
-    ours, known = _digest(4, network), {each.tag for each in valid}
+    ours, known = _checksum(_TAG_LENGTHS[0], network), {each.tag for each in valid}
     tags = {name: tag_of(name) for name in endpoints}
     return [name for name, tag in tags.items() if tag and tag[0] == ours and tag not in known]
 
 
-def _digest(size: int, *words: str) -> str:
-    return blake2s("/".join(words).encode(), digest_size=size).hexdigest()
+def _checksum(digits: int, text: str) -> str:
+    number = int.from_bytes(text.encode(errors="surrogateescape"), "big")
+    return f"{number % _PRIMES[digits]:0{digits}x}"

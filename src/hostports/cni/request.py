@@ -1,7 +1,6 @@
 """What a runtime asks for: from environment and standard input, checked (CNI 1.1.0, section 2)."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json import loads
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +11,7 @@ from hostports.cni.errors import (
     UNDECODABLE,
     CniError,
 )
-from hostports.cni.names import Attachment
+from hostports.cni.names import Attachment, is_name
 from hostports.errors import quoted
 
 VERSIONS: Final = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -27,12 +26,7 @@ _VERBS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "STATUS": ((), "1.1.0"),
     "VERSION": ((), ""),
 }
-_FORMS: Final = {
-    "CNI_CONTAINERID": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII),
-    "CNI_IFNAME": re.compile(r"(?!\.{1,2}$)[^/:\s]{1,15}"),
-    "CNI_NETNS": re.compile(r".+"),
-}
-_NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_LONGEST_INTERFACE: Final = 15
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
 #: The interface of the container goes by its index into the result's interfaces.
 _NO_INDEX: Final = -1
@@ -102,7 +96,7 @@ def parse_request(environment: Mapping[str, str], text: bytes) -> Request:
             INVALID_ENVIRONMENT, f"CNI_COMMAND: {why}", "container runtimes set it; see docs/cni.md"
         )
     needed, since = _VERBS[verb]
-    unfit = [each for each in needed if not _FORMS[each].fullmatch(environment.get(each, ""))]
+    unfit = [each for each in needed if not _FORMS[each](environment.get(each, ""))]
     if unfit:
         raise CniError(
             INVALID_ENVIRONMENT, f"{', '.join(unfit)}: missing or unusable", "the runtime sets them"
@@ -172,6 +166,19 @@ def valid_attachments(request: Request) -> list[Attachment]:
     raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing", "the runtime sets it")
 
 
+def _is_interface(text: str) -> bool:
+    """Whether Linux takes it for an interface's name."""
+    fits = 0 < len(text) <= _LONGEST_INTERFACE and text not in (".", "..")
+    return fits and not any(each in "/:" or each.isspace() for each in text)
+
+
+_FORMS: Final[dict[str, Callable[[str], bool]]] = {
+    "CNI_CONTAINERID": is_name,
+    "CNI_IFNAME": _is_interface,
+    "CNI_NETNS": bool,
+}
+
+
 def _decoded(text: bytes) -> Config:
     try:
         found = loads(text)
@@ -195,7 +202,7 @@ def _refuse_version(verb: str, version: object, since: str) -> None:
 
 
 def _refuse_name(name: object) -> None:
-    if not isinstance(name, str) or not _NETWORK.fullmatch(name):
+    if not isinstance(name, str) or not is_name(name):
         raise CniError(INVALID_CONFIG, f"name: {name!r} is no network's name")
 
 
