@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors"},
     "cli": {"errors", "model", "core", "client", "daemon"},
     "cni": {"errors", "client"},
+    "netavark": {"errors", "client"},
     "daemon": {
         *("errors", "model", "core", "interfaces", "engine", "linux", "relay", "store", "api"),
         *("unix", "lockfile"),
@@ -43,6 +44,7 @@ WHY = {
     "store": "the store keeps what it is given; whoever wants it kept is above it",
     "client": "a client knows the API by its words, whoever serves it",
     "cli": "the command asks the daemon; only `hostports daemon` is one",
+    "netavark": "the plugin asks the daemon, and starts for every container",
     "cni": "the plugin asks the daemon, and starts for every container",
     "api": "the API says what its service says; which that is, only the daemon knows",
     "testing": "a fake stands in for an edge and may know no more than one",

@@ -30,6 +30,7 @@ WEB: Json = {
     "addresses": ["10.0.0.2", "fd00:1::2"],
     "kind": "address",
     "namespace": "",
+    "mac": None,
 }
 BINDING: Json = {
     "endpoint": "web",
@@ -137,6 +138,7 @@ def test_an_endpoint_with_a_namespace_gets_addresses(web: Api, where: Json, name
         "kind": "namespace",
         "namespace": namespace,
         "addresses": ["10.0.0.3", "fd00:1::3"],
+        "mac": "02:42:0a:00:00:03",
     }
 
 

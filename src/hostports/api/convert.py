@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from hostports.api import schema, words
-from hostports.core.networks import EndpointRequest, NetworkRequest
+from hostports.core.networks import EndpointRequest, NetworkRequest, hardware_address
 from hostports.core.plan import Plan
 from hostports.core.showing import shown
 from hostports.core.spec import parse_spec
@@ -101,6 +101,7 @@ def endpoint(value: Endpoint) -> schema.Endpoint:
         addresses=tuple(map(str, value.addresses)),
         kind="namespace" if value.namespace else "address",
         namespace=value.namespace,
+        mac=hardware_address(value),
     )
 
 

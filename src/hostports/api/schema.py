@@ -248,13 +248,17 @@ class Networks(Answer):
 
 
 class Endpoint(Answer):
-    """One thing with an address on a network; `namespace` is its file if we have wired it up."""
+    """One thing with an address on a network.
+
+    `namespace` is its file if we have wired it up, and `mac` its hardware address there.
+    """
 
     name: str
     network: str
     addresses: tuple[AddressText, ...]
     kind: Literal["namespace", "address"]
     namespace: str
+    mac: str | None
 
 
 class Endpoints(Answer):

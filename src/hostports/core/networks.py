@@ -74,6 +74,19 @@ def cable_name(endpoint: Endpoint) -> str:
     return _interface_name("hpv-", endpoint.name)
 
 
+def hardware_address(endpoint: Endpoint) -> str | None:
+    """One made of the IP address, as Docker's were before 28, for an endpoint that we wire up.
+
+    So whoever knew a former endpoint by this IP address finds this one; with another hardware
+    address it would be sent nothing until the neighbours have forgotten the former one.
+    """
+    ip = next(endpoint.addresses, None)
+    if ip is None or not endpoint.namespace:
+        return None
+    last = ip.packed if len(ip.packed) == 4 else zlib.crc32(ip.packed).to_bytes(4, "big")
+    return (b"\x02\x42" + last).hex(":")
+
+
 def decide_network(
     request: NetworkRequest, networks: Iterable[BridgeNetwork], links: HostLinks
 ) -> BridgeNetwork:

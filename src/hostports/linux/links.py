@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from hostports.core.networks import cable_name
+from hostports.core.networks import cable_name, hardware_address
 from hostports.errors import LinkFailed, LinkTaken
 from hostports.linux.host_links import read_links
 from hostports.linux.namespaces import is_own, namespace_path, open_namespace, with_netlink
@@ -279,7 +279,7 @@ def _introduce(endpoint: Endpoint) -> None:
 def _make_cable(links: IPRoute, endpoint: Endpoint, bridge: ifinfmsg, namespace: int) -> None:
     """Both ends at once, each where it belongs; a bridge's MTU is the least of its ports'."""
     name, mtu = cable_name(endpoint), bridge.get_attr("IFLA_MTU")
-    address = _hardware_address(endpoint)
+    address = hardware_address(endpoint) or _random_hardware_address()
     inside = {"ifname": _INSIDE, "net_ns_fd": namespace, "mtu": mtu, "address": address}
     outside = {"ifname": name, "master": bridge["index"], "mtu": mtu}
     with translated(f"cable {name!r} to endpoint {endpoint.name!r} can't be laid", _MAKING_CABLE):
@@ -349,19 +349,6 @@ def _is_attached(links: IPRoute, endpoint: Endpoint, namespace: int) -> bool:
 def _random_hardware_address() -> str:
     """One that nobody else has: unicast, locally administered (IEEE 802)."""
     return (b"\x02" + os.urandom(5)).hex(":")
-
-
-def _hardware_address(endpoint: Endpoint) -> str:
-    """One made of the IP address, as Docker's were before 28.
-
-    So whoever knew a former endpoint by this IP address finds this one; with another hardware
-    address it would be sent nothing until the neighbours have forgotten the former one.
-    """
-    ip = next(endpoint.addresses, None)
-    if ip is None:
-        return _random_hardware_address()
-    last = ip.packed if len(ip.packed) == 4 else zlib.crc32(ip.packed).to_bytes(4, "big")
-    return (b"\x02\x42" + last).hex(":")
 
 
 def _refuse_own(endpoint: Endpoint, namespace: int) -> None:

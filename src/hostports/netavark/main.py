@@ -1,0 +1,47 @@
+"""The way in: a subcommand, standard input, and standard output."""
+
+import sys
+from collections.abc import Sequence
+from json import dumps
+from typing import BinaryIO, TextIO
+
+from hostports import __version__
+from hostports.client.http import Json
+from hostports.client.sync import Client
+from hostports.errors import HostportsError, UnusableValue
+from hostports.netavark import verbs
+from hostports.netavark.request import Container, decoded
+
+
+def main() -> int:
+    """Do what this process was started for; its exit status."""
+    return run(sys.argv[1:], sys.stdin.buffer, sys.stdout, Client())
+
+
+def run(words: Sequence[str], given: BinaryIO, out: TextIO, client: Client) -> int:
+    """One call: the answer, if there is one, or the error goes to `out`; 0 or 1."""
+    try:
+        answer, failed = _answer(list(words), given, client), 0
+    except HostportsError as error:
+        answer, failed = {"error": str(error)}, 1
+    if answer is not None:
+        print(dumps(answer), file=out)
+    return failed
+
+
+def _answer(words: list[str], given: BinaryIO, client: Client) -> Json | None:
+    match words:
+        case ["info"]:
+            return {"version": __version__, "api_version": "1.0.0"}
+        case ["create"]:
+            return verbs.create(client, decoded(given.read()))
+        case ["setup", netns]:
+            return verbs.setup(client, netns, Container(decoded(given.read())))
+        case ["teardown", _]:
+            verbs.teardown(client, Container(decoded(given.read())))
+            return None
+    raise UnusableValue(
+        " ".join(words),
+        "there are create, setup NETNS, teardown NETNS and info",
+        "netavark calls it so; see docs/netavark.md",
+    )
