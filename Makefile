@@ -29,17 +29,34 @@ $(VENV)/guests/.ready: | $(VENV)/.ready
 		$$(test $$(uname -m) != x86_64 || echo qemu-system-x86 linux-image-cloud-amd64)
 	touch $@
 
+<<<<<<< HEAD
 # firewalld, on a bus of the test's own.
 $(VENV)/firewalld/.ready: | $(VENV)/.ready
 	tests/debian.sh $(VENV)/firewalld firewalld python3-firewall python3-nftables python3-cap-ng \
 		python3-dbus python3-gi gir1.2-glib-2.0 libgirepository-1.0-1 dbus-daemon
 	touch $@
 
+=======
+# Podman and CNI's plugins. A test's mount namespace has them in /usr.
+$(VENV)/podman/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/podman podman netavark crun containernetworking-plugins iptables busybox-static
+	cd $(VENV)/podman/usr/sbin && ln -sf iptables-nft iptables && ln -sf ip6tables-nft ip6tables
+	touch $@
+
+# A Podman whose netavark knows plugins; without it a test is skipped, and says so.
+$(VENV)/podman13/.ready: | $(VENV)/.ready
+	-tests/podman/debian13.sh $(CURDIR)/$(VENV)/podman13 && touch $@
+
+>>>>>>> 572c595 (hostports-netavark: proven with Debian 13's Podman 5.4 and netavark 1.14, and with real packets by itself)
 # Its hosts are network namespaces: nothing of this machine's network is touched.
 demo: setup
 	@demo/demo.sh
 
+<<<<<<< HEAD
 test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready $(VENV)/firewalld/.ready
+=======
+test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready $(VENV)/podman/.ready $(VENV)/podman13/.ready
+>>>>>>> 572c595 (hostports-netavark: proven with Debian 13's Podman 5.4 and netavark 1.14, and with real packets by itself)
 	$(BIN)/pytest
 
 lint: setup

@@ -74,11 +74,11 @@ def commands(server: FakeServer) -> dict[str, Start]:
         "publish, a pool of ports": [*asking, "publish", "web", "8000-8010:80"],
         "import http.client": [python, "-c", f"{BARE}, http.client"],
     }
-    return {**{name: Start(words) for name, words in lines.items()}, **_plugin(server)}
+    return {**{name: Start(words) for name, words in lines.items()}, **_plugins(server)}
 
 
-def _plugin(server: FakeServer) -> dict[str, Start]:
-    """The CNI plugin: without a question to the daemon, and with all that ADD asks."""
+def _plugins(server: FakeServer) -> dict[str, Start]:
+    """The plugins: without a question to the daemon, and with all that CNI's ADD asks."""
     name = Attachment("podnet", "c1", "eth0").endpoint("")
     endpoint = {"name": name, "network": "pods", "addresses": ["10.88.0.2"]}
     server.on("GET /v1/endpoints", answer({"endpoints": []}))
@@ -89,9 +89,13 @@ def _plugin(server: FakeServer) -> dict[str, Start]:
     given = server.path.with_name("given.json")
     given.write_text(json.dumps(configuration(server.path, PORT, prevResult=RESULT)))
     words = [str(Path(sys.executable).with_name("hostports-cni"))]
+    netavark = str(Path(sys.executable).with_name("hostports-netavark"))
     return {
-        f"hostports-cni, {verb}": Start(words, environment(verb), given)
-        for verb in ("VERSION", "ADD")
+        **{
+            f"hostports-cni, {verb}": Start(words, environment(verb), given)
+            for verb in ("VERSION", "ADD")
+        },
+        "hostports-netavark info": Start([netavark, "info"]),
     }
 
 

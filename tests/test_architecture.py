@@ -126,6 +126,15 @@ def test_files_and_functions_stay_small() -> None:
                 assert (node.end_lineno or 0) - node.lineno < 50, f"{path.name}: {node.name}"
 
 
+@pytest.mark.parametrize("plugin", ["cni", "netavark"])
+def test_a_plugin_starts_without_what_is_heavy(plugin: str) -> None:
+    """Runtimes start it for every container; see `bench.cli`."""
+    code = f"import sys, hostports.{plugin}.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"argparse", "asyncio", "dataclasses", "hashlib", "http", "logging", "msgspec", "ssl"}
+    assert not heavy & set(done.stdout.split())
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """The command line and the CNI plugin start as fast as a bare interpreter."""
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from tests.podman.room import DEBIAN, VENV
+
 Json: TypeAlias = dict[str, Any]
 
-ROOT: Final = Path(__file__).parents[2] / ".venv"
 #: Debian's containernetworking-plugins, unpacked by `make test`.
-PLUGINS: Final = ROOT / "podman" / "usr" / "lib" / "cni"
+PLUGINS: Final = DEBIAN / "usr" / "lib" / "cni"
 
 
 class PluginFailed(Exception):
@@ -126,5 +127,5 @@ class Runtime:
 def with_our_plugin(folder: Path) -> list[Path]:
     """Folders of plugins: Debian's, and one with ours under the name that lists know it by."""
     folder.mkdir()
-    (folder / "hostports").symlink_to(ROOT / "bin" / "hostports-cni")
+    (folder / "hostports").symlink_to(VENV / "bin" / "hostports-cni")
     return [folder, PLUGINS]

@@ -1,24 +1,23 @@
 """What users of Podman see whose list of plugins names ours instead of portmap."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cni.podman import PACKAGES, Podman, PodmanFailed, podman
 from tests.e2e.site import host_probe, site
 from tests.netns.lab import Probe
+from tests.podman.room import DEBIAN, ROOT, Podman, PodmanFailed, SetUp, podman
 
+SETUP = SetUp(DEBIAN, ROOT / "docs" / "cni.md")
 pytestmark = pytest.mark.skipif(
-    not (PACKAGES.exists() and shutil.which("nsenter")),
-    reason="Podman is not there; `make test` unpacks it",
+    not SETUP.there, reason="Podman is not there; `make test` unpacks it"
 )
 
 
 @pytest.fixture
 def pods(tmp_path: Path) -> Iterator[Podman]:
-    with site(tmp_path) as made, podman(made, tmp_path) as ready:
+    with site(tmp_path) as made, podman(made, tmp_path, SETUP) as ready:
         yield ready
         ready("rm", "--all", "--force", "--time", "0")
         assert made.client.ports()["bindings"] == []
@@ -54,10 +53,12 @@ def test_a_port_is_reached_listed_and_gone_with_its_container(pods: Podman) -> N
 def test_a_port_stays_with_its_container_through_restarts(pods: Podman) -> None:
     pods.run("web1", "8080:80")
     pods("restart", "--time", "0", "web1")
+    pods.wait_until_serving("web1")
     assert remote(pods, 8080) == ["web1", "web1"]
     pods("stop", "--time", "0", "web1")
     assert remote(pods, 8080) == ["refused", "refused"]
     pods("start", "web1")
+    pods.wait_until_serving("web1")
     assert remote(pods, 8080) == ["web1", "web1"]
     pods.site.daemon.kill()
     pods.site.daemon.start()

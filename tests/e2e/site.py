@@ -54,6 +54,8 @@ class Daemon:
         self._flags = flags
         self.socket = folder / "run" / "api.sock"
         self.client = Client(self.socket)
+        #: What stands before its command, as nsenter(1) for other mounts.
+        self.entering: Sequence[str] = ()
         self.process: subprocess.Popen[str]
 
     @property
@@ -64,7 +66,7 @@ class Daemon:
     def start(self, *more: str) -> None:
         """Start, with more flags, and wait until it serves."""
         paths = ["--state", self.folder / "state", "--run", self.folder / "run"]
-        command = [*COMMAND, "daemon", *map(str, paths), *self._flags, *more]
+        command = [*self.entering, *COMMAND, "daemon", *map(str, paths), *self._flags, *more]
         with self._lab.namespaces["host"].entered():
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, env=self._environment

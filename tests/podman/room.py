@@ -1,4 +1,4 @@
-"""Debian's Podman on the host of a site, with its CNI backend, as docs/cni.md sets it up.
+"""Debian's Podman on the host of a site, set up as our documentation says.
 
 It runs in a mount namespace of its own: over /usr lie the unpacked packages, over /etc, /opt, /run
 and /var/lib what it writes. With that namespace all of it is gone.
@@ -8,19 +8,25 @@ import json
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.cni.runtime import ROOT
 from tests.e2e.site import Site
 from tests.netns.namespaces import Namespace, nft
-from tests.relay.waiting import PATIENCE_S
+from tests.relay.waiting import PATIENCE_S, eventually
 
-PACKAGES: Final = ROOT / "podman"
-DOCUMENTED: Final = Path(__file__).parents[2] / "docs" / "cni.md"
+ROOT: Final = Path(__file__).parents[2]
+VENV: Final = ROOT / ".venv"
 IMAGE: Final = "web"
+#: Debian's own, with busybox; `make test` unpacks it.
+DEBIAN: Final = VENV / "podman"
+#: Port 80 of any address, and TCP_LISTEN, in /proc/net/tcp6.
+_LISTENING: Final = f"{'0' * 32}:0050 {'0' * 32}:0000 0A"
+#: Names of busybox that containers start.
+_APPLETS: Final = ("sh", "nc", "echo", "sleep")
 
 #: Lays overlays, and a cgroup tree that crun knows where the machine has the hybrid one.
 _FURNISH: Final = """
@@ -35,11 +41,11 @@ for each in usr etc opt var/lib; do
 done
 [ ! -d /sys/fs/cgroup/unified ] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
-mkdir -p /run/hostports /opt/cni/bin /etc/containers /etc/cni/net.d
+mkdir -p /run/hostports /etc/containers /etc/cni/net.d
 mount --bind "$1/run" /run/hostports
-ln -s "$3/bin/hostports-cni" /opt/cni/bin/hostports
 cp "$1/containers.conf" "$1/policy.json" /etc/containers
-cp "$1/podman.conflist" /etc/cni/net.d/87-podman-bridge.conflist
+[ ! -e "$1/podman.conflist" ] || cp "$1/podman.conflist" /etc/cni/net.d/87-podman-bridge.conflist
+PATH="$3:$PATH" sh -eu "$1/install.sh"
 echo ready
 exec sleep infinity
 """
@@ -56,6 +62,27 @@ cgroup_manager = "cgroupfs"
 """
 
 
+@dataclass(frozen=True)
+class SetUp:
+    """Which Podman, and the page of our documentation by which it is set up.
+
+    A reader does what the first block of each language says: shell, TOML, and JSON if there is one.
+    """
+
+    packages: Path
+    page: Path
+
+    @property
+    def there(self) -> bool:
+        """Whether the packages are unpacked."""
+        return (self.packages / "usr" / "bin" / "podman").exists()
+
+    def block(self, language: str) -> str:
+        """The first block of a language, as a reader would copy it; empty without one."""
+        found = re.search(rf"^ *```{language}\n(.*?)^ *```", self.page.read_text(), re.M | re.S)
+        return re.sub(r"^   ", "", found[1], flags=re.M) if found else ""
+
+
 class PodmanFailed(Exception):
     """Podman's last words."""
 
@@ -65,14 +92,13 @@ class Podman:
 
     def __init__(self, made: Site, room: int) -> None:
         self.site = made
-        self._room = room
+        self.entering = ["nsenter", f"--mount=/proc/{room}/ns/mnt", "--"]
 
     def __call__(self, *words: str) -> str:
         """What a command says. Raises `PodmanFailed`."""
-        enter = ["nsenter", f"--mount=/proc/{self._room}/ns/mnt", "--"]
         with self.site.lab.namespaces["host"].entered():
             done = subprocess.run(
-                [*enter, "podman", "--storage-driver", "vfs", *words],
+                [*self.entering, "podman", "--storage-driver", "vfs", *words],
                 capture_output=True,
                 text=True,
                 timeout=3 * PATIENCE_S,
@@ -82,35 +108,38 @@ class Podman:
             raise PodmanFailed(done.stderr.strip())
         return done.stdout.strip()
 
-    def run(self, name: str, *ports: str) -> None:
-        """Start a container that serves its name on TCP port 80."""
+    def run(self, name: str, *ports: str, network: str = "podman") -> None:
+        """Start a container that serves its name on TCP port 80, and wait until it does."""
         published = [word for each in ports for word in ("-p", each)]
         serve = ("nc", "-ll", "-p", "80", "-e", "echo", name)
-        self("run", "-d", "--name", name, *published, IMAGE, *serve)
+        self("run", "-d", "--name", name, "--network", network, *published, IMAGE, *serve)
+        self.wait_until_serving(name)
+
+    def wait_until_serving(self, name: str) -> None:
+        """Wait until a container that was started listens: Podman doesn't."""
+        sockets = Path(f"/proc/{self._pid(name)}/net/tcp6")
+        eventually(lambda: _LISTENING in sockets.read_text(), f"{name} listens")
 
     def namespace(self, name: str) -> Namespace:
         """A container's network namespace."""
-        return Namespace(f"/proc/{self('inspect', '-f', '{{.State.Pid}}', name)}/ns/net")
+        return Namespace(f"/proc/{self._pid(name)}/ns/net")
 
-    def addresses(self, name: str) -> list[str]:
+    def _pid(self, name: str) -> str:
+        return self("inspect", "-f", "{{.State.Pid}}", name)
+
+    def addresses(self, name: str, network: str = "podman") -> list[str]:
         """A container's addresses."""
-        network = json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"]["podman"]
-        return [network["IPAddress"], network["GlobalIPv6Address"]]
-
-
-def documented(language: str) -> str:
-    """The first block of a language in the documentation, as a reader would copy it."""
-    found = re.search(rf"^ *```{language}\n(.*?)^ *```", DOCUMENTED.read_text(), re.M | re.S)
-    assert found
-    return re.sub(r"^   ", "", found[1], flags=re.M)
+        found = json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]
+        return [found["IPAddress"], found["GlobalIPv6Address"]]
 
 
 @contextmanager
-def podman(made: Site, folder: Path) -> Iterator[Podman]:
+def podman(made: Site, folder: Path, setup: SetUp) -> Iterator[Podman]:
     """Podman with an image of busybox; in the end its containers are gone."""
-    _write_configuration(folder)
+    _write_configuration(folder, setup)
     (folder / "room").mkdir()
-    words = ["unshare", "--mount", "sh", "-c", _FURNISH, "sh", folder, PACKAGES, ROOT]
+    where = [folder, setup.packages, VENV / "bin"]
+    words = ["unshare", "--mount", "sh", "-c", _FURNISH, "sh", *where]
     with made.lab.namespaces["host"].entered():
         room = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
     assert room.stdout
@@ -137,10 +166,12 @@ def _remove_tables(made: Site) -> None:
                 nft("delete", *line.split())
 
 
-def _write_configuration(folder: Path) -> None:
-    written = documented("toml").replace("[engine]", f"[engine]{_LOCAL}")
+def _write_configuration(folder: Path, setup: SetUp) -> None:
+    written = setup.block("toml").replace("[engine]", f"[engine]{_LOCAL}")
     (folder / "containers.conf").write_text(_LIMITED + written)
-    (folder / "podman.conflist").write_text(documented("json"))
+    (folder / "install.sh").write_text(setup.block("sh"))
+    if plugins := setup.block("json"):
+        (folder / "podman.conflist").write_text(plugins)
     policy = {"default": [{"type": "insecureAcceptAnything"}]}
     (folder / "policy.json").write_text(json.dumps(policy))
 
@@ -149,13 +180,9 @@ def _image(folder: Path) -> Path:
     """A root file system with busybox, and names for what containers start."""
     path = folder / "image.tar"
     with tarfile.open(path, "w") as tar:
-        tar.add(PACKAGES / "bin" / "busybox", "bin/busybox")
-        for name in _applets():
+        tar.add(DEBIAN / "bin" / "busybox", "bin/busybox")
+        for name in _APPLETS:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
     return path
-
-
-def _applets() -> Sequence[str]:
-    return ("sh", "nc", "echo", "sleep")
