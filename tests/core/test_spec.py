@@ -28,6 +28,7 @@ def refusal(text: str) -> str:
 @example("0" * 10_000)
 @example("x" * 10_000)
 @example("::ffff:1.2.3.4%eth0:1:1")
+@example("--\n")
 def test_any_text_gives_specs_or_one_short_line_that_names_it(text: str) -> None:
     if message := refusal(text):
         assert message.startswith(repr(text[:80])[:-1])

@@ -87,9 +87,9 @@ def _host_ports(text: str, word: str) -> _Ports | None:
 
 def _ports(text: str, word: str, what: str) -> _Ports:
     bounds = word.split("-")
-    if len(bounds) > 2:
-        _refuse(text, f"a {what} range has one dash", f"write {bounds[0]}-{bounds[-1]}")
     first, last = _port(text, bounds[0], what), _port(text, bounds[-1], what)
+    if len(bounds) > 2:
+        _refuse(text, f"a {what} range has one dash", f"write {first}-{last}")
     if last < first:
         _refuse(text, f"the {what} range {first}-{last} runs backwards", f"write {last}-{first}")
     return _Ports(first, last)
