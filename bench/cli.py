@@ -24,6 +24,7 @@ from tests.cni.calls import PORT, RESULT, configuration, environment
 
 ROUNDS = 41
 SOURCE = Path(__file__).parents[1] / "src" / "hostports"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 BARE = "import json, socket"
 
 
@@ -79,7 +80,7 @@ def commands(server: FakeServer) -> dict[str, Start]:
 
 def _plugins(server: FakeServer) -> dict[str, Start]:
     """The plugins: without a question to the daemon, and with all that CNI's ADD asks."""
-    name = Attachment("podnet", "c1", "eth0").endpoint("")
+    name = Attachment("podnet", "c1", "eth0").endpoint("", BOOT.read_text().strip())
     endpoint = {"name": name, "network": "pods", "addresses": ["10.88.0.2"]}
     server.on("GET /v1/endpoints", answer({"endpoints": []}))
     server.on("GET /v1/networks", answer({"networks": [{"name": "pods", "bridge": "cni0"}]}))

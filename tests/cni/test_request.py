@@ -171,16 +171,16 @@ attachments = st.builds(Attachment, identifiers, identifiers, st.sampled_from(["
 def test_an_endpoint_is_known_by_its_name_whatever_its_pod_is_called(
     attachment: Attachment, pod: str
 ) -> None:
-    name = attachment.endpoint(pod)
+    name = attachment.endpoint(pod, "b3f1")
     refuse_unusable_name(name)
-    assert tag_of(name) == attachment.tag
+    assert tag_of(name) == attachment.tag("b3f1")
 
 
 @given(st.lists(attachments, unique=True), st.lists(attachments), st.data())
 def test_strays_are_those_of_the_network_that_are_not_valid(
     there: list[Attachment], more: list[Attachment], data: st.DataObject
 ) -> None:
-    names = {each.endpoint(""): each for each in there}
+    names = {each.endpoint("", "b3f1"): each for each in there}
     network = data.draw(st.sampled_from([each.network for each in there])) if there else "n"
     valid = {each for each in (*there[::2], *more) if each.network == network}
     gone = {names[each] for each in strays([*names, "web", "cni-web"], network, valid)}

@@ -1,6 +1,7 @@
 """The verbs against the real API and registry, whose edges are fakes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -316,6 +317,30 @@ def test_endpoints_of_operators_are_never_taken_for_ours(plugin: Plugin) -> None
     assert plugin.service.dump() == before
 
 
-def test_the_name_of_an_attachment_is_that_of_its_endpoint(plugin: Plugin) -> None:
+def test_what_is_of_another_boot_makes_room_for_new_pods(plugin: Plugin) -> None:
+    """A pod that the host took down with it will not be deleted by anybody."""
     plugin.added(PORT, pod="web")
-    assert plugin.endpoints == [Attachment("podnet", "c1", "eth0").endpoint("web")]
+    (now,) = plugin.service.registry.endpoints()
+    plugin("DEL", pod="web")
+    before = Attachment("podnet2", "c9", "eth0").endpoint("old", "another boot")
+    plugin.service.registry.create_network(NetworkRequest("cni-veth1", "veth1", ports_only=True))
+    ip = IPv4Address("10.88.0.9")
+    plugin.service.registry.add_endpoint(EndpointRequest("cni-veth1", before, ipv4=ip))
+    plugin.service.registry.publish(PortsRequest(before, parse_spec("8080:80")))
+    plugin.added(PORT, pod="web")
+    assert plugin.endpoints == [now.name]
+    assert [each.name for each in plugin.service.registry.networks()] == ["cni-cni0"]
+
+
+def test_pods_come_and_go_at_the_same_moment(plugin: Plugin) -> None:
+    """Each of them may be the first, or the last one, of their network."""
+
+    def live(number: int) -> list[int]:
+        port, name = {**PORT, "hostPort": 8000 + number}, f"c{number}"
+        calls = [plugin(verb, port, container=name) for verb in ("ADD", "CHECK", "DEL") * 3]
+        return [each.status for each in calls]
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(live, range(1, 9)))
+    assert statuses == [[0] * 9] * 8
+    assert plugin.service.dump() == plugin.empty

@@ -204,11 +204,20 @@ def test_a_network_whose_record_was_lost_is_made_anew(plugin: Plugin, network: J
 
 
 def test_what_was_never_torn_down_makes_room(plugin: Plugin, network: Json) -> None:
-    """The host went down: a container comes back, and an address is given out anew."""
+    """The host went down: a container comes back, and another one doesn't."""
+    given = container(network, "gone", ("10.90.0.6", "fd90::6"), port(8081))
+    assert plugin(["setup", "/run/netns/netns-gone"], given)[0] == 0
     plugin.setup(network, "web", port(8080))
-    plugin.setup(network, "web", port(8080))
-    plugin.setup(network, "db", port(8080))
-    assert [each.name[:2] for each in plugin.service.registry.endpoints()] == ["db"]
+    plugin.setup(network, "web", port(8080), port(8081))
+    assert [each.partition("-")[0] for each in plugin.endpoints] == ["web"]
+
+
+def test_a_namespace_of_somebody_else_is_waited_for(plugin: Plugin, network: Json) -> None:
+    """An operator may make it anew after a boot."""
+    plugin.setup(network, "db")
+    given = container(network, "web", ("10.90.0.6", "fd90::6"))
+    assert plugin(["setup", "/run/netns/web"], given)[0] == 0
+    assert [each.partition("-")[0] for each in plugin.endpoints] == ["db", "web"]
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,23 @@ from typing import Final, NamedTuple
 
 #: Of all that the plugin makes; what has another name isn't its own.
 PREFIX: Final = "cni-"
-_TAG_LENGTHS: Final = (8, 16)
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
-#: Checksums are numbers modulo the largest primes of 32 and 64 bits: nobody wants them to clash.
-_PRIMES: Final = {8: 2**32 - 5, 16: 2**64 - 59}
+#: Checksums are numbers modulo a prime, by their length: nobody wants them to clash.
+_PRIMES: Final = {4: 2**16 - 15, 8: 2**32 - 5, 16: 2**64 - 59}
 #: What a name may have besides letters and digits, but not at its beginning.
 _BETWEEN: Final = dict.fromkeys(map(ord, "_.-"))
 #: With prefix and tags a name stays below 128 characters.
 _LONGEST_LABEL: Final = 63
 #: Digits of a container's ID that people know it by.
 _SHORT_ID: Final = 12
+
+
+class Tag(NamedTuple):
+    """The end of an endpoint's name, three checksums: of the host's boot, the network, and all."""
+
+    boot: str
+    network: str
+    own: str
 
 
 class Attachment(NamedTuple):
@@ -27,24 +34,25 @@ class Attachment(NamedTuple):
     container: str
     interface: str
 
-    @property
-    def tag(self) -> tuple[str, str]:
-        """The end of its endpoint's name: the network's part, by which GC chooses, and its own."""
-        of_network, own = _TAG_LENGTHS
-        return _checksum(of_network, self.network), _checksum(own, "/".join(self))
+    def tag(self, boot: str) -> Tag:
+        """Its tag, in this boot of the host."""
+        return Tag(_checksum(4, boot), _checksum(8, self.network), _checksum(16, "/".join(self)))
 
-    def endpoint(self, pod: str) -> str:
+    def endpoint(self, pod: str, boot: str) -> str:
         """Its endpoint's name, in which people find the pod's, or else the container's."""
         fit = (each if is_name(f"x{each}") else "-" for each in pod[:_LONGEST_LABEL])
         label = "".join(fit) or self.container[:_SHORT_ID]
-        return "-".join([PREFIX + label, *self.tag])
+        of_boot, network, own = self.tag(boot)
+        return f"{PREFIX}{label}-{of_boot}{network}-{own}"
 
 
-def tag_of(endpoint: str) -> tuple[str, str] | None:
+def tag_of(endpoint: str) -> Tag | None:
     """The tag of an endpoint's name, if it is one of CNI."""
-    label, *tag = endpoint.rsplit("-", 2)
-    fits = tuple(map(len, tag)) == _TAG_LENGTHS and _HEXADECIMAL.issuperset("".join(tag))
-    return (tag[0], tag[1]) if fits and label.startswith(PREFIX) else None
+    label, *tags = endpoint.rsplit("-", 2)
+    fits = [len(each) for each in tags] == [12, 16] and _HEXADECIMAL.issuperset("".join(tags))
+    if not (fits and label.startswith(PREFIX)):
+        return None
+    return Tag(tags[0][:4], tags[0][4:], tags[1])
 
 
 def is_name(text: str) -> bool:
@@ -60,9 +68,11 @@ def network_name(interface: str) -> str:
 
 def strays(endpoints: Iterable[str], network: str, valid: Iterable[Attachment]) -> list[str]:
     """The endpoints of a CNI network that are none of its valid attachments."""
-    ours, known = _checksum(_TAG_LENGTHS[0], network), {each.tag for each in valid}
+    ours, known = _checksum(8, network), {each.tag("").own for each in valid}
     tags = {name: tag_of(name) for name in endpoints}
-    return [name for name, tag in tags.items() if tag and tag[0] == ours and tag not in known]
+    return [
+        name for name, tag in tags.items() if tag and tag.network == ours and tag.own not in known
+    ]
 
 
 def _checksum(digits: int, text: str) -> str:

@@ -93,28 +93,35 @@ def status(client: Client) -> None:
 def _of(client: Client, attachment: Attachment) -> list[Json]:
     """The endpoint of an attachment, whatever its pod was called."""
     found: list[Json] = client.endpoints()["endpoints"]
-    return [each for each in found if tag_of(each["name"]) == attachment.tag]
+    own = attachment.tag("").own
+    return [each for each in found if (tag := tag_of(each["name"])) and tag.own == own]
 
 
 def _remove_stale(client: Client, request: Request, ips: Sequence[str]) -> None:
-    """Remove what a container has left that nobody has deleted, as when the host went down.
+    """Remove what containers have left that nobody has deleted, as when the host went down.
 
-    That is one of the same name, or on the same network with an address that is now another's.
+    That is what is of another boot, of the same container, or of the same network with an address
+    that is now another's.
     """
-    tag = request.attachment.tag
-    stale = []
+    now, stale = request.attachment.tag(_boot()), []
     for each in client.endpoints()["endpoints"]:
-        other = tag_of(each["name"])
-        same_address = other and other[0] == tag[0] and set(ips) & set(each["addresses"])
-        if other == tag or same_address:
-            stale.append(each)
+        if tag := tag_of(each["name"]):
+            same_address = tag.network == now.network and set(ips) & set(each["addresses"])
+            if tag.boot != now.boot or tag.own == now.own or same_address:
+                stale.append(each)
     _remove(client, stale)
+
+
+def _boot() -> str:
+    """What the kernel calls this boot of the host (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:  # noqa: PTH123 - pathlib is slow to import
+        return boot.read().strip()
 
 
 def _added(client: Client, request: Request, result: Json, ips: Sequence[str]) -> Json:
     if not ips:
         raise CniError(INVALID_CONFIG, "prevResult has no address of the container")
-    name = request.attachment.endpoint(request.pod)
+    name = request.attachment.endpoint(request.pod, _boot())
     given = request.text("network")
     interface = "" if given else request.text("interface") or host_interface(result)
     for _ in range(_ATTEMPTS - 1):

@@ -12,6 +12,8 @@ from hostports.client.sync import Client
 from hostports.errors import UnusableValue
 from hostports.netavark.request import INTERFACE, Config, Container, objects, wanted_network
 
+#: How Podman calls the namespaces that it makes (containers/common, pkg/netns).
+_NAMESPACE: Final = "netns-"
 #: What a network gets from us whatever is asked for: Podman's own addresses, and no names.
 _OURS: Final = {"dns_enabled": False, "ipam_options": {"driver": "host-local"}}
 
@@ -92,13 +94,12 @@ def _network(client: Client, container: Container) -> Json:
 def _remove_stale(client: Client, network: str, container: Container) -> None:
     """Remove what was never torn down, as when the host went down.
 
-    That is this container's, or has one of its addresses in a namespace that is gone.
+    That is what is this container's, or of a namespace of Podman's that is gone.
     """
-    mine = set(container.addresses.values())
     for each in client.endpoints(network)["endpoints"]:
-        same = each["name"] == container.endpoint
-        gone = each["namespace"] and not Path(each["namespace"]).exists()
-        if same or (gone and mine & set(each["addresses"])):
+        namespace = Path(each["namespace"])
+        gone = namespace.name.startswith(_NAMESPACE) and not namespace.exists()
+        if gone or each["name"] == container.endpoint:
             with suppress(ApiNotFound):
                 client.remove_endpoint(each["name"])
 
