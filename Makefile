@@ -39,7 +39,7 @@ $(VENV)/firewalld/.ready: | $(VENV)/.ready
 =======
 # Podman and CNI's plugins. A test's mount namespace has them in /usr.
 $(VENV)/podman/.ready: | $(VENV)/.ready
-	tests/debian.sh $(VENV)/podman podman netavark crun containernetworking-plugins iptables busybox-static
+	tests/debian.sh $(VENV)/podman podman crun containernetworking-plugins iptables busybox-static
 	cd $(VENV)/podman/usr/sbin && ln -sf iptables-nft iptables && ln -sf ip6tables-nft ip6tables
 	touch $@
 

@@ -9,10 +9,9 @@ from tests.e2e.site import host_probe, site
 from tests.netns.lab import Probe
 from tests.podman.room import DEBIAN, ROOT, Podman, PodmanFailed, SetUp, podman
 
-SETUP = SetUp(DEBIAN, ROOT / "docs" / "cni.md")
-pytestmark = pytest.mark.skipif(
-    not SETUP.there, reason="Podman is not there; `make test` unpacks it"
-)
+SETUP = SetUp(DEBIAN, ROOT / "docs" / "cni.md", below=5)
+WHY_NOT = SETUP.obstacle()
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ and /var/lib what it writes. With that namespace all of it is gone.
 import json
 import re
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,9 @@ PATH="$3:$PATH" sh -eu "$1/install.sh"
 echo ready
 exec sleep infinity
 """
+_ASK: Final = """
+mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && podman --version
+"""
 #: What a machine may lack that containers get else: cgroups, and limits beyond its own.
 _LIMITED: Final = """
 [containers]
@@ -71,11 +75,19 @@ class SetUp:
 
     packages: Path
     page: Path
+    #: The first version, if any, that can't do what the page says.
+    below: int = sys.maxsize
 
-    @property
-    def there(self) -> bool:
-        """Whether the packages are unpacked."""
-        return (self.packages / "usr" / "bin" / "podman").exists()
+    def obstacle(self) -> str:
+        """Why this Podman can't be run here; empty if it can."""
+        if not (self.packages / "usr" / "bin" / "podman").exists():
+            return "Podman is not there; `make test` unpacks it where it can be had"
+        words = ["unshare", "--mount", "sh", "-c", _ASK, "sh", self.packages]
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"Podman needs overlays in a mount namespace of its own: {done.stderr.strip()}"
+        (major,) = re.findall(r"version (\d+)\.", done.stdout)
+        return f"{done.stdout.strip()} has no CNI any more" if int(major) >= self.below else ""
 
     def block(self, language: str) -> str:
         """The first block of a language, as a reader would copy it; empty without one."""
