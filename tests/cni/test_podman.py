@@ -1,7 +1,6 @@
 """What users of Podman see whose list of plugins names ours instead of portmap."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +13,20 @@ WHY_NOT = SETUP.obstacle()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
-@pytest.fixture
-def pods(tmp_path: Path) -> Iterator[Podman]:
-    with site(tmp_path) as made, podman(made, tmp_path, SETUP) as ready:
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    folder = tmp_path_factory.mktemp("podman")
+    with site(folder) as made, podman(made, folder, SETUP) as ready:
         yield ready
-        ready("rm", "--all", "--force", "--time", "0")
-        assert made.client.ports()["bindings"] == []
-        assert made.client.networks()["networks"] == []
+
+
+@pytest.fixture
+def pods(empty: Podman) -> Iterator[Podman]:
+    """In the end there is nothing left of a test's containers."""
+    yield empty
+    empty("rm", "--all", "--force", "--time", "0")
+    assert empty.site.client.ports()["bindings"] == []
+    assert empty.site.client.networks()["networks"] == []
 
 
 def remote(pods: Podman, port: int, protocol: str = "tcp") -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,22 +15,29 @@ WHY_NOT = SETUP.obstacle() and f"Debian 12's netavark knows no plugins; 13's: {S
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
-@pytest.fixture
-def pods(tmp_path: Path) -> Iterator[Podman]:
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """The daemon shares Podman's mounts: it has to see the containers' namespaces."""
-    with site(tmp_path) as made, podman(made, tmp_path, SETUP) as ready:
+    folder = tmp_path_factory.mktemp("podman")
+    with site(folder) as made, podman(made, folder, SETUP) as ready:
         made.daemon.stop()
         made.daemon.entering = ready.entering
         made.daemon.start()
         ready("network", "create", "-d", "hostports", *SUBNETS, "lab")
         yield ready
-        ready("rm", "--all", "--force", "--time", "0")
-        assert made.client.endpoints()["endpoints"] == []
-        assert made.client.ports()["bindings"] == []
         made.client.remove_network("lab")
         made.daemon.stop()
         made.daemon.entering = ()
         made.daemon.start()
+
+
+@pytest.fixture
+def pods(empty: Podman) -> Iterator[Podman]:
+    """In the end there is nothing left of a test's containers."""
+    yield empty
+    empty("rm", "--all", "--force", "--time", "0")
+    assert empty.site.client.endpoints()["endpoints"] == []
+    assert empty.site.client.ports()["bindings"] == []
 
 
 def remote(pods: Podman, port: int, protocol: str = "tcp") -> list[str]:
