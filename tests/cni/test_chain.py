@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cni.runtime import PLUGINS, Json, PluginFailed, Runtime, with_our_plugin
-from tests.e2e.site import SILENCE_S, Site, host_probe, site
+from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, leftovers, wired
 from tests.netns.lab import Probe
 
 pytestmark = pytest.mark.skipif(
@@ -72,16 +72,36 @@ def port(host: int, container: int = 80, protocol: str = "tcp", ip: str = "") ->
 
 @contextmanager
 def host(folder: Path, *flags: str) -> Iterator[Pods]:
-    """A host; what is published is taken down in the end."""
-    with site(folder, *flags) as made:
-        yield Pods(made, folder)
-        for each in made.client.networks()["networks"]:
-            made.client.remove_network(each["name"], force=True)
+    """A host; what is published is taken down in the end, and nothing of ours is left."""
+    with wired() as lab:
+        made = Site(lab, Daemon(lab, folder, flags))
+        made.daemon.start()
+        try:
+            yield Pods(made, folder)
+            for each in made.client.networks()["networks"]:
+                made.client.remove_network(each["name"], force=True)
+        finally:
+            made.daemon.take_down()
+        # The chains of iptables itself, which stay, are nobody's.
+        assert [each for each in leftovers(lab) if "HP-" in each or "hostports" in each] == []
 
 
-@pytest.fixture(params=[(), ("--no-relay",)], ids=["relay", "hairpin"])
+@pytest.fixture(
+    params=[
+        ("--firewall", "nftables"),
+        ("--firewall", "nftables", "--no-relay"),
+        ("--firewall", "iptables"),
+    ],
+    ids=["relay", "hairpin", "iptables"],
+)
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
     with host(tmp_path, *request.param) as made:
+        yield made
+
+
+@pytest.fixture(params=["nftables", "iptables"])
+def by_any(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pods]:
+    with host(tmp_path, "--firewall", request.param) as made:
         yield made
 
 
@@ -199,19 +219,19 @@ def test_a_restart_of_the_daemon_is_nothing_to_pods(pods: Pods) -> None:
 
 
 @pytest.mark.parametrize("router", [True, False], ids=["router", "no router before"])
-def test_nothing_else_is_decided_about_pods(pods: Pods, router: bool) -> None:  # noqa: FBT001 - a parameter
+def test_nothing_else_is_decided_about_pods(by_any: Pods, router: bool) -> None:  # noqa: FBT001 - a parameter
     """Pods of several networks reach each other and the world, as they do without us.
 
     Also where the host was no router, and a network of ours has made it one.
     """
     if router:
-        pods.site.lab.namespaces["host"].sysctl("net.ipv4.ip_forward", "1")
-        pods.site.lab.namespaces["host"].sysctl("net.ipv6.conf.all.forwarding", "1")
-    pods.site.client.create_network("nat", subnets=["10.90.0.0/24", "fd90::/64"])
-    other = pods.network("other", "ptp", 89)
-    first = pods.add("nat1", port(8080))
-    second = pods.add("nat2", port(8081), by=other)
-    pods.site.lab.serve("remote", "remote", [7000])
+        by_any.site.lab.namespaces["host"].sysctl("net.ipv4.ip_forward", "1")
+        by_any.site.lab.namespaces["host"].sysctl("net.ipv6.conf.all.forwarding", "1")
+    by_any.site.client.create_network("nat", subnets=["10.90.0.0/24", "fd90::/64"])
+    other = by_any.network("other", "ptp", 89)
+    first = by_any.add("nat1", port(8080))
+    second = by_any.add("nat2", port(8081), by=other)
+    by_any.site.lab.serve("remote", "remote", [7000])
     for of, world in ((4, "10.9.0.2"), (6, "fd09::2")):
         probes = [
             Probe("nat1", second[of], 80),
@@ -220,7 +240,7 @@ def test_nothing_else_is_decided_about_pods(pods: Pods, router: bool) -> None:  
             Probe("nat1", world, 7000),
             Probe("nat2", world, 7000),
         ]
-        assert pods.site.answers(*probes) == ["nat2", "nat1", "nat1", "remote", "remote"]
+        assert by_any.site.answers(*probes) == ["nat2", "nat1", "nat1", "remote", "remote"]
 
 
 def test_an_operators_network_of_the_same_bridge_protects_its_pods(pods: Pods) -> None:

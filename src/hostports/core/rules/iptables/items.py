@@ -35,6 +35,8 @@ def of_endpoint(endpoint: Endpoint, settings: Settings) -> Fragment:
     Without masquerading the forward chain protects them, where answers can be told apart.
     """
     network = endpoint.network
+    if network.ports_only:
+        return Fragment(() if settings.relay else tuple(_back_to_itself(endpoint)))
     elements, chains = [], []
     for of in Family:
         ip = endpoint.address(of)
@@ -74,8 +76,29 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     return Fragment(tuple(elements), tuple(chains), tuple(own))
 
 
+def _back_to_itself(endpoint: Endpoint) -> Iterator[Element]:
+    """A published port of its own; POSTROUTING doesn't know from which bridge a packet comes."""
+    for ip in endpoint.addresses:
+        own = f"-s {_text(ip)} -d {_text(ip)} {_DNATED} -j MASQUERADE"
+        yield Element(place(family(ip), "nat", skeleton.OUT), own)
+
+
+def _elements_of_somebody_elses(bridge: str, of: Family, settings: Settings) -> Iterator[Element]:
+    """Nothing is decided about its traffic; but our guard would drop it."""
+    yield Element(place(of, "filter", skeleton.BRIDGES), f"-i {bridge} -j {skeleton.ISOLATED}")
+    if of in settings.guard:
+        yield Element(place(of, "filter", skeleton.TO), f"-o {bridge} -j ACCEPT")
+        yield Element(place(of, "filter", skeleton.REACH_OUT), f"-i {bridge} -j ACCEPT")
+    if not settings.relay:
+        own = f"-o {bridge} -m addrtype --src-type LOCAL -j MASQUERADE"
+        yield Element(place(of, "nat", skeleton.OUT), own)
+
+
 def _elements(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Element]:
     bridge = network.bridge
+    if network.ports_only:
+        yield from _elements_of_somebody_elses(bridge, of, settings)
+        return
     if network.internal:
         yield Element(place(of, "filter", skeleton.FROM), f"-i {bridge} ! -o {bridge} -j DROP")
     enter = f"-o {bridge} -j {chain_of('to', bridge)}"
@@ -95,6 +118,8 @@ def _elements(network: BridgeNetwork, of: Family, settings: Settings) -> Iterato
 
 def _chains(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Chain]:
     yield Chain(_open_chain(network, of), ())
+    if network.ports_only:
+        return
     if not network.masquerade:
         yield _direct(network, of, "filter")
     rules = tuple(_to_bridge(network, of, settings))
