@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs of Debian's that tests use without installing them.
+UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld podman podman13)
 
-.PHONY: setup iptables demo test lint types golden docs man bench soak clean
+.PHONY: setup iptables browser demo test lint types golden docs man bench soak clean
 
 setup: $(VENV)/.ready
 	@{ command -v nft && command -v ip; } >/dev/null || { apt-get update -q && apt-get install -qy nftables iproute2; }
@@ -29,14 +31,12 @@ $(VENV)/guests/.ready: | $(VENV)/.ready
 		$$(test $$(uname -m) != x86_64 || echo qemu-system-x86 linux-image-cloud-amd64)
 	touch $@
 
-<<<<<<< HEAD
 # firewalld, on a bus of the test's own.
 $(VENV)/firewalld/.ready: | $(VENV)/.ready
 	tests/debian.sh $(VENV)/firewalld firewalld python3-firewall python3-nftables python3-cap-ng \
 		python3-dbus python3-gi gir1.2-glib-2.0 libgirepository-1.0-1 dbus-daemon
 	touch $@
 
-=======
 # Podman and CNI's plugins. A test's mount namespace has them in /usr.
 $(VENV)/podman/.ready: | $(VENV)/.ready
 	tests/debian.sh $(VENV)/podman podman crun containernetworking-plugins iptables busybox-static
@@ -47,16 +47,15 @@ $(VENV)/podman/.ready: | $(VENV)/.ready
 $(VENV)/podman13/.ready: | $(VENV)/.ready
 	-tests/podman/debian13.sh $(CURDIR)/$(VENV)/podman13 && touch $@
 
->>>>>>> 572c595 (hostports-netavark: proven with Debian 13's Podman 5.4 and netavark 1.14, and with real packets by itself)
+# Shows the web page in a test.
+browser:
+	@command -v chromium-headless-shell >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium-headless-shell; }
+
 # Its hosts are network namespaces: nothing of this machine's network is touched.
 demo: setup
 	@demo/demo.sh
 
-<<<<<<< HEAD
-test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready $(VENV)/firewalld/.ready
-=======
-test: lint types iptables $(VENV)/nginx/.ready $(VENV)/guests/.ready $(VENV)/podman/.ready $(VENV)/podman13/.ready
->>>>>>> 572c595 (hostports-netavark: proven with Debian 13's Podman 5.4 and netavark 1.14, and with real packets by itself)
+test: lint types iptables browser $(UNPACKED)
 	$(BIN)/pytest
 
 lint: setup
@@ -70,8 +69,9 @@ types: setup
 golden: setup
 	$(BIN)/python -m tests.golden.rulesets
 
-docs: setup
+docs: setup browser
 	$(BIN)/python -m tests.netns.ruleset_page
+	$(BIN)/python -m tests.e2e.picture
 
 man: setup
 	mkdir -p build/man

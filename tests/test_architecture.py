@@ -18,7 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"errors", "model"},
     "engine": {"errors", "model", "core", "interfaces"},
     "linux": {"errors", "model", "core", "interfaces"},
-    "relay": {"errors", "model", "core", "interfaces", "unix"},
+    "relay": {"errors", "model", "core", "interfaces", "unix", "privileges"},
+    "ui": {"core", "privileges"},
+    "privileges": set(),
     "unix": set(),
     "lockfile": set(),
     "store": {"errors", "model", "core", "interfaces", "lockfile"},
@@ -47,6 +49,7 @@ WHY = {
     "netavark": "the plugin asks the daemon, and starts for every container",
     "cni": "the plugin asks the daemon, and starts for every container",
     "api": "the API says what its service says; which that is, only the daemon knows",
+    "ui": "the page's process serves strangers; it knows what it is told and nothing else",
     "testing": "a fake stands in for an edge and may know no more than one",
 }
 

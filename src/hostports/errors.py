@@ -183,6 +183,16 @@ class ServingFailed(HostportsError):
     """The API can't be served at its socket."""
 
 
+class PageRefused(HostportsError):
+    """The web page can't be served at the port that was asked for."""
+
+    kind = Kind.CONFLICT
+
+
+class PageFailed(HostportsError):
+    """The web page's process can't be started, or has ended."""
+
+
 class RelayFailed(HostportsError):
     """The relay refused bindings, or could not give them up."""
 

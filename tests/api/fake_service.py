@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from hostports import Edges, Engine, parse_spec
 from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published, Registry
+from hostports.errors import PageRefused
 from hostports.model.event import Event, Finding, Happening, Severity
 from hostports.model.host import Host
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -28,6 +31,24 @@ from hostports.testing import (
 ADDRESSES = [ip_address(text) for text in ("127.0.0.1", "192.0.2.10", "::1")]
 
 
+#: A port on which no page can be served.
+TAKEN = 80
+
+
+@dataclass(eq=False)
+class FakePage:
+    """A page that is served nowhere; `broken` is raised when it ends."""
+
+    url: str
+    off: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: Exception | None = None
+
+    async def ended(self) -> None:
+        await self.off.wait()
+        if self.broken is not None:
+            raise self.broken
+
+
 class FakeService:
     """`Service`, with all that a test may want to look at or to break.
 
@@ -36,6 +57,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.watchers: list[asyncio.Queue[Event | None]] = []
+        self.pages: list[FakePage] = []
         self.reset()
 
     def reset(self) -> None:
@@ -155,6 +177,21 @@ class FakeService:
             Finding(Severity.OK, "nft is there"),
             Finding(Severity.PROBLEM, "ufw drops what is forwarded", "ufw route allow"),
         ]
+
+    @asynccontextmanager
+    async def page(self, port: int) -> AsyncIterator[FakePage]:
+        if port == TAKEN:
+            raise PageRefused(f"127.0.0.1:{port} is held by nginx", "choose another --port")
+        page = FakePage(f"http://127.0.0.1:{port or 1}/?token=secret")
+        self.pages.append(page)
+        try:
+            yield page
+        finally:
+            self.pages.remove(page)
+
+    async def end_pages(self) -> None:
+        for page in self.pages:
+            page.off.set()
 
     def events(self) -> AsyncIterator[Event]:
         watcher: asyncio.Queue[Event | None] = asyncio.Queue()

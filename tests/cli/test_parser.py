@@ -89,6 +89,8 @@ def test_the_commands_are_those_of_the_interface() -> None:
         "unpublish",
         "ls",
         "port",
+        "top",
+        "ui",
         "plan",
         "events",
         "reload",

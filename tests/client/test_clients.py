@@ -71,6 +71,7 @@ CALLS: list[tuple[Call, str, Json | None]] = [
     (lambda to: to.ports("web"), "GET /v1/endpoints/web/ports", None),
     (lambda to: to.reload(), "POST /v1/reload", None),
     (lambda to: to.doctor(), "GET /v1/doctor", None),
+    (lambda to: to.end_pages(), "DELETE /v1/ui", None),
     (lambda to: to.health(), "GET /v1/health", None),
 ]
 
@@ -261,6 +262,19 @@ def test_events_watch_before_the_first_is_asked_for(server: FakeServer) -> None:
     server.on("GET /v1/events", stream([], ended=False))
     with Client(server.path).events():
         assert server.asked == ["GET /v1/events"]
+
+
+def test_a_page_is_asked_for_and_told_of_by_both(server: FakeServer) -> None:
+    page = {"url": "http://127.0.0.1:4711/?token=secret"}
+    server.on("POST /v1/ui", stream([page]))
+    with Client(server.path).page(4711) as told:
+        assert list(told) == [page]
+
+    async def pages() -> list[Json]:
+        return [each async for each in AsyncClient(server.path).page()]
+
+    assert asyncio.run(pages()) == [page]
+    assert [each.body for each in server.requests] == [{"port": 4711}, {"port": 0}]
 
 
 def test_the_socket_is_as_given_or_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

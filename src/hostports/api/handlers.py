@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hostports.api import convert, metrics, schema
 from hostports.api.route import Call
-from hostports.api.service import Service
+from hostports.api.service import Page, Service
 from hostports.core.showing import shown
 from hostports.model.event import Event, Happening
 from hostports.model.network import BridgeNetwork
@@ -90,6 +90,22 @@ async def plan_ports(call: Call[schema.PlanPorts]) -> schema.Plan:
     endpoint = await call.service.endpoint(request.endpoint)
     planned = await call.service.plan(request)
     return convert.plan(planned, endpoint.network, datetime.now(UTC), relay=call.serving.relay)
+
+
+async def open_page(call: Call[schema.OpenPage]) -> AsyncGenerator[schema.Page, None]:
+    """A web page, for as long as its URL is listened to."""
+    page = await call.afterwards.enter_async_context(call.service.page(call.asked.port))
+    return _served(page)
+
+
+async def _served(page: Page) -> AsyncGenerator[schema.Page, None]:
+    yield schema.Page(url=page.url)
+    await page.ended()
+
+
+async def end_pages(call: Call[schema.Nothing]) -> None:
+    """No web page any more."""
+    await call.service.end_pages()
 
 
 async def reload(call: Call[schema.Nothing]) -> None:

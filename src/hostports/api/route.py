@@ -1,6 +1,7 @@
 """What a route is, and what its handler is called with."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
@@ -49,11 +50,15 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Asked]):
-    """One request: what is asked, and the `name` in its path, if that has one."""
+    """One request: what is asked, and the `name` in its path, if that has one.
+
+    What its handler pushes on `afterwards` is done when the answer has been sent, or can't be.
+    """
 
     serving: Serving
     name: str
     asked: Asked
+    afterwards: AsyncExitStack
 
     @property
     def service(self) -> Service:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -147,6 +148,23 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     ),
     Route(
         "POST",
+        "/v1/ui",
+        "Serve a web page, until the answer is no longer read",
+        handlers.open_page,
+        asks=schema.OpenPage,
+        carrier=Carrier.BODY,
+        answer=schema.Page,
+        media=Media.LINES,
+    ),
+    Route(
+        "DELETE",
+        "/v1/ui",
+        "Take all web pages off",
+        handlers.end_pages,
+        status=HTTPStatus.NO_CONTENT,
+    ),
+    Route(
+        "POST",
         "/v1/reload",
         "Make the firewall anew",
         handlers.reload,
@@ -209,8 +227,9 @@ def _handler(route: Route[Any], serving: Serving) -> Handler:
         else:
             asked = from_query(request.query.items(), route.asks)
         name = request.match_info.get("name", "")
-        answer = await route.handler(Call(serving, name, asked))
-        return await _answer(request, route, answer)
+        async with AsyncExitStack() as afterwards:
+            answer = await route.handler(Call(serving, name, asked, afterwards))
+            return await _answer(request, route, answer)
 
     return handle
 

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from hostports.api import patterns
 from hostports.model.event import Happening, Severity
 from hostports.model.network import GatewayMode
-from hostports.model.port import Protocol, ProxyProtocol, PublishMode
+from hostports.model.port import MAX_PORT, Protocol, ProxyProtocol, PublishMode
 from hostports.model.published import Path
 
 #: The largest process number of Linux on 64 bits (PID_MAX_LIMIT).
@@ -180,6 +180,14 @@ class UnpublishPorts(Request):
     ] = False
 
 
+class OpenPage(Request):
+    """A web page to serve on loopback."""
+
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_PORT)], Meta(description="a port, or 0 for a free one")
+    ] = 0
+
+
 #: What fits only one of these; the fields alone don't say so.
 ONE_OF: Final[dict[type[Request], list[dict[str, object]]]] = {
     AddEndpoint: [
@@ -321,6 +329,12 @@ class Event(Answer):
     endpoint: str
     bindings: tuple[Binding, ...]
     message: str
+
+
+class Page(Answer):
+    """Where a web page is, with the token that opens it."""
+
+    url: str
 
 
 class Finding(Answer):

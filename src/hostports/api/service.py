@@ -1,6 +1,7 @@
 """What the API serves, as a small interface: the daemon is the real one, tests have a fake."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol as Interface
 
 from hostports.core.networks import EndpointRequest, NetworkRequest
@@ -10,6 +11,19 @@ from hostports.model.event import Event, Finding
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec
 from hostports.model.published import PublishedPort
+
+
+class Page(Interface):
+    """A web page that shows what is published."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, with the token that opens it."""
+        ...
+
+    async def ended(self) -> None:
+        """Wait until it is taken off. Raises `PageFailed` if it ended otherwise."""
+        ...
 
 
 class Service(Interface):
@@ -74,6 +88,14 @@ class Service(Interface):
 
     async def doctor(self) -> Sequence[Finding]:
         """What on this host keeps published ports from being reached, and the mend."""
+        ...
+
+    def page(self, port: int) -> AbstractAsyncContextManager[Page]:
+        """A web page on a port of loopback, 0 for a free one, that is served in a `with` block."""
+        ...
+
+    async def end_pages(self) -> None:
+        """Take all pages off, whoever has asked for them."""
         ...
 
     def events(self) -> AsyncIterator[Event]:

@@ -15,7 +15,7 @@ def table(document: Json) -> Table:
                 each["endpoint"],
                 each["proto"],
                 host(each) or "-",
-                _container(each),
+                container(each),
                 each["path"],
                 str(each["packets"]),
                 amount(each["bytes"]),
@@ -36,12 +36,12 @@ def lines(document: Json) -> list[Line]:
 def line(binding: Json) -> str:
     """``80/tcp -> 0.0.0.0:8080``; a routed one leads to the container's own address."""
     left = f"{binding['container_port']}/{binding['proto']}"
-    return f"{left} -> {host(binding) or f'{_container(binding)} (routed)'}"
+    return f"{left} -> {host(binding) or f'{container(binding)} (routed)'}"
 
 
 def reached_at(document: Json) -> list[Line]:
     """Where clients find each binding, and nothing else."""
-    return [Line(host(each) or _container(each)) for each in document["bindings"]]
+    return [Line(host(each) or container(each)) for each in document["bindings"]]
 
 
 def host(binding: Json) -> str:
@@ -75,7 +75,8 @@ def age(created: str, now: float | None = None) -> str:
     return f"{seconds}s"
 
 
-def _container(binding: Json) -> str:
+def container(binding: Json) -> str:
+    """The container's address and port."""
     return _joined(binding["container_ip"], binding["container_port"])
 
 

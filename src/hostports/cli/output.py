@@ -57,9 +57,16 @@ class Console:
         self.json = False
         self._out = out or sys.stdout
         self._err = err or sys.stderr
-        colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        screen = environ.get("TERM") != "dumb"
+        colours = screen and not environ.get("NO_COLOR")
+        self._screen = screen and self._out.isatty()
         self._out_rich = colours and self._out.isatty()
         self._err_rich = colours and self._err.isatty()
+
+    @property
+    def terminal(self) -> TextIO | None:
+        """Standard output where people watch it on a screen."""
+        return self._out if self._screen and not self.json else None
 
     def show(self, document: Json, shown: Callable[[Json], Shown]) -> int:
         """Print a document: as JSON, or what `shown` makes of it for people; exit status 0."""

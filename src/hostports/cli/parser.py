@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from hostports import __version__
+from hostports.cli import watching
 from hostports.errors import HostportsError, Kind
 
 _GATEWAY_MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
@@ -380,6 +381,8 @@ COMMANDS: Final = (
     Command("unpublish", "unpublish ports of an endpoint", "ports:unpublish", _unpublish),
     Command("ls", "list everything that is published", "ports:list_all"),
     Command("port", "show where an endpoint's ports are published", "ports:port", _port),
+    Command("top", "show how much passes through each port, live", "top:show", watching.top),
+    Command("ui", "serve a web page that shows ports, live, on this host", "ui:serve", watching.ui),
     Command("plan", "show what publish would do, without doing it", "ports:plan", _publish),
     Command("events", "show what happens, as it happens", "host:events"),
     Command("reload", "re-apply the firewall now", "host:reload"),

@@ -18,13 +18,14 @@ def show(shown: Table | list[Line], out: TextIO) -> None:
     if isinstance(shown, Table):
         # The terminal wraps rows that are too long; rich would cut addresses to pieces.
         console.width = max(console.width, *map(len, shown.lines()))
-        console.print(_table(shown))
+        console.print(rich_table(shown))
     else:
         for line in shown:
             console.print(Text(printable(line.text), style=line.style), soft_wrap=True)
 
 
-def _table(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """The table as rich draws it."""
     made = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
     for head in table.heads:
         made.add_column(

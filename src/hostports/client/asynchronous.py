@@ -17,10 +17,17 @@ _BACKLOG_RETRY_S: Final = 0.01
 class AsyncClient(Calls[Awaitable[Json]]):
     """As `Client`, with calls to await; tasks may share one."""
 
-    async def events(self) -> AsyncIterator[Json]:
+    def events(self) -> AsyncIterator[Json]:
         """What happens from the first iteration on; it ends when the daemon stops."""
+        return self._streamed(request("GET", "/v1/events"))
+
+    def page(self, port: int = 0) -> AsyncIterator[Json]:
+        """A web page, served from the first iteration to the last: ``{"url": ...}``."""
+        return self._streamed(request("POST", "/v1/ui", {"port": port}))
+
+    async def _streamed(self, message: bytes) -> AsyncIterator[Json]:
         documents = Documents()
-        async with self._sent(request("GET", "/v1/events")) as connection:
+        async with self._sent(message) as connection:
             answer = Answer()
             while not answer.complete:
                 answer.feed(await _received(connection))

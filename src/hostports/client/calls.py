@@ -123,6 +123,10 @@ class Calls(Generic[Answered]):
         """What keeps published ports from being reached: ``{"findings": [...]}``."""
         return self._ask("GET", "/v1/doctor")
 
+    def end_pages(self) -> Answered:
+        """Take all web pages off."""
+        return self._ask("DELETE", "/v1/ui")
+
     def health(self) -> Answered:
         """That the daemon is well, and its version."""
         return self._ask("GET", "/v1/health")

@@ -21,12 +21,11 @@ class Client(Calls[Json]):
 
     def events(self) -> "Events":
         """What happens from now on."""
-        connection = self._sent(request("GET", "/v1/events"))
-        try:
-            return Events(connection)
-        except BaseException:
-            connection.close()
-            raise
+        return self._streamed(request("GET", "/v1/events"))
+
+    def page(self, port: int = 0) -> "Events":
+        """A web page on a port of loopback, served until this is closed: ``{"url": ...}``."""
+        return self._streamed(request("POST", "/v1/ui", {"port": port}))
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
         with self._sent(request(method, path, body)) as connection:
@@ -34,6 +33,14 @@ class Client(Calls[Json]):
             while not answer.complete:
                 answer.feed(_received(connection))
         return answer.document()
+
+    def _streamed(self, message: bytes) -> "Events":
+        connection = self._sent(message)
+        try:
+            return Events(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def _sent(self, message: bytes) -> socket.socket:
         """A connection over which a request went."""
@@ -50,7 +57,7 @@ class Client(Calls[Json]):
 
 
 class Events:
-    """What happens, as it happens: JSON objects; a context manager that hangs up.
+    """What the daemon tells, as it happens: JSON objects; a context manager that hangs up.
 
     It ends when the daemon stops. Raises `ApiError` or `BadAnswer`.
     """

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -14,6 +14,7 @@ from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
+from hostports.daemon.pages import Pages, ServedPage
 from hostports.engine.heal import forget_strays, heal_links
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.errors import AddressNotOnHost, HostportsError, RelayFailed, ReleaseFailed
@@ -43,6 +44,7 @@ class RegistryService:
         #: Whether firewalld drops what others than itself forward; it tells, where it is.
         self.strict_forward_ports = False
         self._inspection = inspection
+        self._pages = Pages(self.ports)
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
 
     def close(self) -> None:
@@ -193,6 +195,14 @@ class RegistryService:
             trouble = error
         condition = replace(self._inspection.read(), strict_forward_ports=self.strict_forward_ports)
         return findings(condition, self.registry.networks(), lost, trouble)
+
+    def page(self, port: int) -> AbstractAsyncContextManager[ServedPage]:
+        """A web page on a port of loopback."""
+        return self._pages.opened(port)
+
+    async def end_pages(self) -> None:
+        """Take all pages off."""
+        self._pages.end()
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""

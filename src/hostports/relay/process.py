@@ -10,12 +10,12 @@ from typing import Final, NoReturn
 
 from hostports.errors import quoted
 from hostports.model.relay import RelaySettings
+from hostports.privileges import drop_privileges, raise_descriptor_limit
 from hostports.relay.calls import LinuxCalls
 from hostports.relay.control import Control
 from hostports.relay.holdings import Holdings
 from hostports.relay.log import Log
 from hostports.relay.poller import Poller
-from hostports.relay.privileges import drop_privileges, raise_descriptor_limit
 from hostports.relay.streams import Streams
 from hostports.relay.udp import Datagrams
 

@@ -1,6 +1,6 @@
-"""The relay gives up what it doesn't need: root, capabilities, and the way back to them.
+"""Processes that serve strangers give up root, capabilities, and the way back to them.
 
-Its sockets come bound and it dials as anybody may, so it needs no capability at all.
+Their sockets come bound and they dial as anybody may, so they need no capability at all.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ def drop_privileges(user: str) -> None:
     """Become a user, if root, and keep no capability and no way to get one. Raises `OSError`.
 
     Raises `KeyError` if there is no such user. Inside a user namespace that has no place for the
-    user, as RootlessKit's, whoever started the relay stays its user.
+    user, as RootlessKit's, whoever started the process stays its user.
     """
     for capability in range(_MOST_CAPABILITIES):
         if _prctl(_PR_CAPBSET_READ, capability) == 1:

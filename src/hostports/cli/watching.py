@@ -1,0 +1,46 @@
+"""The arguments of the commands that watch: ``top`` and ``ui``."""
+
+from argparse import ArgumentParser
+from typing import Final
+
+#: What `top` sorts by.
+_SORTINGS: Final = (
+    *("packets", "bytes", "connections"),
+    *("endpoint", "network", "host", "container"),
+)
+
+
+def top(parser: ArgumentParser) -> None:
+    """Those of ``top``."""
+    add = parser.add_argument
+    add(
+        "-d",
+        "--delay",
+        metavar="SECONDS",
+        type=float,
+        default=1.0,
+        help="from one look to the next (default: 1)",
+    )
+    add("-n", "--iterations", metavar="N", type=int, help="end after so many (default: never)")
+    add("-b", "--batch", action="store_true", help="print plain tables, as to a file or a pipe")
+    add(
+        "--sort",
+        choices=_SORTINGS,
+        default="bytes",
+        help="by what is in this column, rates the highest first (default: bytes)",
+    )
+    add("--reverse", action="store_true", help="the other way round")
+    add(
+        "--filter",
+        metavar="TEXT",
+        default="",
+        help="only ports that have all these words",
+    )
+
+
+def ui(parser: ArgumentParser) -> None:
+    """Those of ``ui``."""
+    parser.add_argument(
+        "--port", metavar="PORT", type=int, help="its port on 127.0.0.1 (default: a free one)"
+    )
+    parser.add_argument("--off", action="store_true", help="take off all pages that are served")
