@@ -82,6 +82,7 @@ man: setup
 bench: setup iptables
 	$(BIN)/python -m bench.plan
 	$(BIN)/python -m bench.firewall
+	$(BIN)/python -m bench.conntrack
 	$(BIN)/python -m bench.cli
 	$(BIN)/python -m bench.publish
 	$(BIN)/python -m bench.relay
@@ -97,7 +98,7 @@ $(VENV)/debian/.ready: $(VENV)/guests/.ready
 	touch $@
 
 # What takes long: connections that do what they like, rules that are flushed again and again while
-# somebody tries to get in, and the units under a systemd of their own.
+# somebody tries to get in, kills at hundreds of instants, and the units under a systemd of their own.
 soak: setup $(VENV)/debian/.ready
 	$(BIN)/pip install --quiet --upgrade --target $(VENV)/debian/usr/lib/python3/dist-packages .
 	printf '#!/bin/sh\nexec python3 -m hostports "$$@"\n' > $(VENV)/debian/usr/bin/hostports
@@ -105,6 +106,7 @@ soak: setup $(VENV)/debian/.ready
 	$(BIN)/pytest tests/e2e/soak_units.py
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
 	$(BIN)/python -m tests.e2e.hammer --flushes 50
+	$(BIN)/python -m tests.survival --instants 200
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .pytest_tmp .ruff_cache .hypothesis build src/*.egg-info

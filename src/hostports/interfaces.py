@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol as Interface
 
+from hostports.model.address import IPAddress
 from hostports.model.condition import Condition
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.flow import Flow
@@ -171,10 +172,13 @@ class Conntrack(Interface):
         """
         ...
 
-    def forget_if(self, unwanted: Callable[[Flow], bool]) -> int:
-        """Forget flows that are unwanted; how many there were. Raises the same.
+    def forget_if(
+        self, unwanted: Callable[[Flow], bool], naming: Collection[IPAddress] = ()
+    ) -> int:
+        """Forget all flows that are unwanted; how many there were. Raises the same.
 
-        Asked for are only those that no NAT has changed.
+        With `naming`, which makes it cheap, only flows from, to or answered by one of these are
+        looked at.
         """
         ...
 

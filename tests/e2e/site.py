@@ -38,6 +38,7 @@ NETWORKS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 CONTAINERS: Final = ("nat1", "nat2", "other1", "four1", "six1", "routed1", "open1")
 COMMAND: Final = (sys.executable, "-m", "hostports")
+DAEMON: Final = (*COMMAND, "daemon")
 #: What containers serve.
 TCP_PORTS, UDP_PORTS = (80, 81), (53,)
 
@@ -65,14 +66,22 @@ class Daemon:
 
     def start(self, *more: str) -> None:
         """Start, with more flags, and wait until it serves."""
+        self.launch(*more)
+        assert self.serves()
+
+    def launch(self, *more: str, program: Sequence[str] = DAEMON) -> None:
+        """Start, with more flags, `program` being the daemon or one like it."""
         paths = ["--state", self.folder / "state", "--run", self.folder / "run"]
-        command = [*self.entering, *COMMAND, "daemon", *map(str, paths), *self._flags, *more]
+        command = [*self.entering, *program, *map(str, paths), *self._flags, *more]
         with self._lab.namespaces["host"].entered():
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, env=self._environment
             )
+
+    def serves(self) -> bool:
+        """Wait until it serves; False if it has ended instead."""
         assert self.process.stdout
-        assert self.process.stdout.readline() == "ready\n"
+        return self.process.stdout.readline() == "ready\n"
 
     def stop(self) -> None:
         """Tell it to stop, and see that it does."""
@@ -83,6 +92,8 @@ class Daemon:
         """End it without a warning."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
+        assert self.process.stdout
+        self.process.stdout.close()
 
     def take_down(self) -> None:
         """End it, and let another one take down what it left."""

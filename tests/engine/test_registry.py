@@ -1,7 +1,7 @@
 """Networks and endpoints by name: all of a call or nothing, and a record of what is wanted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -18,12 +18,14 @@ from hostports.errors import (
     ReleaseFailed,
 )
 from hostports.model.firewall import FirewallChange
+from hostports.model.flow import Flow
 from hostports.model.host import Host
 from hostports.model.port import PortRange
 from hostports.model.published import Path
 from hostports.testing import (
     EVERY,
     FakeClock,
+    FakeConntrack,
     FakeFirewall,
     FakeHostFacts,
     FakeHostSockets,
@@ -52,6 +54,7 @@ class Site:
         self.firewall = FakeFirewall(self.faults)
         self.relay = FakeRelay(self.faults)
         self.clock = FakeClock()
+        self.conntrack = FakeConntrack(faults=self.faults)
         self.registry = self._registry()
 
     def _registry(self) -> Registry:
@@ -61,6 +64,7 @@ class Site:
             self.sockets,
             self.firewall,
             self.relay if self.relayed else None,
+            conntrack=self.conntrack,
             links=self.links,
             store=self.store,
             clock=self.clock,
@@ -82,10 +86,16 @@ class Site:
         parsed = [spec for text in specs for spec in parse_spec(text)]
         return self.registry.publish(PortsRequest("web", parsed))
 
-    def occupy(self, port: int) -> None:
-        """Another process listens on a port of every IPv4 address."""
-        any_ip = IPv4Address("0.0.0.0")
-        self.kernel.listen(self.kernel.open(Protocol.TCP, any_ip, port, reuseaddr=True))
+    def occupy(self, port: int, protocol: Protocol = Protocol.TCP) -> None:
+        """Another process has a port of every IPv4 address."""
+        tcp = protocol is Protocol.TCP
+        self.other = self.kernel.open(protocol, IPv4Address("0.0.0.0"), port, reuseaddr=tcp)
+        if tcp:
+            self.kernel.listen(self.other)
+
+    def free(self) -> None:
+        """It has ended."""
+        self.kernel.close(self.other)
 
     def dump(self) -> dict[str, object]:
         return {
@@ -181,9 +191,11 @@ def test_a_network_that_can_not_be_made_leaves_nothing(call: str) -> None:
     assert site.dump() == empty
 
 
-@pytest.mark.parametrize("call", ["store.record", "firewall.apply", "links.attach"])
+@pytest.mark.parametrize(
+    "call", ["store.record", "firewall.apply", "links.attach", "conntrack.forget"]
+)
 def test_an_endpoint_that_can_not_be_added_leaves_nothing(call: str) -> None:
-    number = 1 if call == "links.attach" else 2
+    number = 2 if call in ("store.record", "firewall.apply") else 1
     site = Site(faults=Faults({call: [number]}))
     site.registry.create_network(NetworkRequest("lab"))
     before = site.dump()
@@ -417,11 +429,80 @@ def test_what_was_lost_goes_with_its_endpoint() -> None:
 
 def test_whoever_publishes_a_port_that_was_lost_has_it_for_good() -> None:
     site = with_a_lost_port()
-    for other in site.kernel.sockets():
-        site.kernel.close(other)
+    site.free()
     site.publish("0.0.0.0:8080:82")
     assert site.registry.lost == []
     assert not any("8080:10.87.0.2:80/tcp" in line for line in site.store.dump())
+
+
+def test_what_was_lost_is_regained_when_nobody_has_it_any_more() -> None:
+    site = with_a_lost_port()
+    (lost,) = site.registry.lost
+    assert site.registry.regain() == []
+    assert [each.binding for each in site.registry.lost] == [lost.binding]
+    site.free()
+    assert site.registry.regain() == [lost.binding]
+    assert (site.registry.lost, len(site.registry.ports())) == ([], 4)
+    assert len(site.relay.held()) == 4
+    assert any("0.0.0.0:8080" in line for line in site.firewall.dump())
+    assert site.registry.engine.created() == site.store.load().bindings
+    assert site.registry.regain() == []
+
+
+@pytest.mark.parametrize("call", ["firewall.apply", "relay.add"])
+def test_what_can_not_be_regained_may_be_tried_again(call: str) -> None:
+    site = with_a_lost_port()
+    site.free()
+    before = site.dump()
+    site.faults.failing = {call: [1 + site.faults.calls.count(call)]}
+    with pytest.raises(HostportsError, match="injected"):
+        site.registry.regain()
+    assert site.dump() == before
+    assert len(site.registry.lost) == 1
+    assert len(site.registry.regain()) == 1
+
+
+def test_datagrams_to_a_port_that_is_regained_meet_its_rules() -> None:
+    """Whoever had it meanwhile got them as the host's own."""
+    before = Site()
+    before.web()
+    before.publish("53:53/udp")
+    site = Site()
+    site.store = before.store
+    site.occupy(53, Protocol.UDP)
+    site.restart()
+    site.conntrack.flows = [datagrams(53), datagrams(54)]
+    site.free()
+    assert len(site.registry.regain()) == 1
+    assert site.conntrack.flows == [datagrams(54)]
+
+
+def datagrams(port: int, answered_by: str = "192.0.2.10") -> Flow:
+    """A client's flow to the host."""
+    client, answering = ip_address("192.0.2.9"), ip_address(answered_by)
+    return Flow(17, client, ADDRESSES[2], port, answering, client, to_host=True)
+
+
+def test_an_unpublish_that_was_cut_off_leaves_no_flow_that_goes_on(site: Site) -> None:
+    """The daemon was killed after it had struck the binding out of the record."""
+    site.web()
+    kept = [each.binding for each in site.publish("53:53/udp").ports]
+    stray = [each.binding for each in site.publish("54:54/udp").ports]
+    site.conntrack.flows = [
+        replace(datagrams(each, "10.87.0.2"), answering_port=each) for each in (53, 54)
+    ]
+    site.store.record(removed=stray, at=site.clock.now())
+    assert site.restart() == Return()
+    assert [each.port for each in site.conntrack.flows] == [53]
+    assert site.registry.engine.published() == kept
+
+
+def test_a_new_endpoint_gets_nothing_of_what_its_address_had_before(site: Site) -> None:
+    site.registry.create_network(NetworkRequest("lab"))
+    site.conntrack.flows = [datagrams(53, "10.87.0.2"), datagrams(53, "10.87.0.3")]
+    endpoint = site.registry.add_endpoint(EndpointRequest("lab", "web", NETNS))
+    assert str(endpoint.ipv4) == "10.87.0.2"
+    assert site.conntrack.flows == [datagrams(53, "10.87.0.3")]
 
 
 def test_an_unpublish_that_can_not_be_recorded_changes_nothing_and_may_be_tried_again(

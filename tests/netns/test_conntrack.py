@@ -12,6 +12,7 @@ from hostports import Protocol
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.model.flow import Flow
 from hostports.model.port import SocketAddress
+from tests.netns.flows import Flowing, remember, tracked
 from tests.netns.namespaces import Namespace, namespace, nft
 
 HOST, CLIENT = "10.9.0.1", "10.9.0.2"
@@ -97,3 +98,79 @@ def test_flows_are_forgotten_by_what_they_are() -> None:
             assert (each.answered_by, each.answered_to) == (each.destination, each.source)
     assert LinuxConntrack().forget_if(unwanted) == 0
     assert LinuxConntrack().forget_if(lambda flow: flow.port == 5354) == 1
+
+
+@pytest.fixture
+def remembering() -> Iterator[Namespace]:
+    """A host on which flows of both families are tracked, of which some are led to containers."""
+    with namespace(["10.9.0.1/24", "fd09::1/64"]) as host, host.entered():
+        remember(
+            [
+                Flowing("10.9.0.2", 1111, "10.9.0.1", 53, "10.88.0.2", 5353),
+                Flowing("10.9.0.2", 1111, "10.9.0.7", 53),
+                Flowing("10.88.0.2", 2222, "10.9.0.7", 80, protocol=socket.IPPROTO_TCP),
+                Flowing("fd09::2", 1111, "fd09::1", 53, "fd88::2", 5353),
+            ]
+        )
+        yield host
+
+
+def all_flows() -> list[Flow]:
+    shown: list[Flow] = []
+
+    def unwanted(flow: Flow) -> bool:
+        shown.append(flow)
+        return False
+
+    assert LinuxConntrack().forget_if(unwanted) == 0
+    return shown
+
+
+@pytest.mark.usefixtures("remembering")
+def test_flows_are_shown_as_they_are() -> None:
+    shown = all_flows()
+    ipv4, ipv6 = (each for each in shown if each.to_host)
+    client, host, container = map(ip_address, ("10.9.0.2", "10.9.0.1", "10.88.0.2"))
+    assert ipv4 == Flow(
+        *(17, client, host, 53, container, client),
+        to_host=True,
+        source_port=1111,
+        answering_port=5353,
+    )
+    assert str(ipv6.answered_by) == "fd88::2"
+    assert len(shown) == 4
+
+
+@pytest.mark.usefixtures("remembering")
+def test_what_is_unwanted_is_forgotten_and_nothing_else() -> None:
+    unwanted = LinuxConntrack().forget_if(lambda flow: flow.answering_port == 5353)
+    assert unwanted == 2
+    assert tracked() == [("10.9.0.7", 53), ("10.9.0.7", 80)]
+
+
+@pytest.mark.usefixtures("remembering")
+def test_only_flows_that_name_an_address_are_looked_at() -> None:
+    """From it, to it, or answered by it."""
+    container = ip_address("10.88.0.2")
+    assert LinuxConntrack().forget_if(lambda _: True, [container]) == 2
+    assert tracked() == [("10.9.0.7", 53), ("fd09::1", 53)]
+
+
+def test_many_flows_are_forgotten_by_few_messages() -> None:
+    """Answers that don't fit into the kernel's buffer would be lost."""
+    with namespace(["10.9.0.1/24"]) as host, host.entered():
+        remember(Flowing("10.9.0.2", 1 + each, "10.9.0.1", 5353) for each in range(1000))
+        assert LinuxConntrack().forget([to("0.0.0.0", 5353)]) == 1000
+        assert tracked() == []
+
+
+def test_a_flow_without_ports_has_none() -> None:
+    """Somebody pings the host."""
+    with namespace() as host, host.entered():
+        nft("add table inet t")
+        nft("add chain inet t c { type filter hook input priority 0; }")
+        nft("add rule inet t c ct state new counter")
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as pinging:
+            pinging.sendto(bytes.fromhex("0800f7fd00020000"), ("127.0.0.1", 0))
+        shown = all_flows()
+    assert [(each.protocol, each.port, each.source_port) for each in shown] == [(1, 0, 0)]

@@ -16,6 +16,7 @@ _SENTENCES: Final = {
     "ports.published": "endpoint {endpoint} publishes {ports}",
     "ports.unpublished": "endpoint {endpoint} no longer publishes {ports}",
     "ports.lost": "endpoint {endpoint} has lost {ports}",
+    "ports.regained": "endpoint {endpoint} has {ports} again",
     "firewall.rebuilt": "firewall re-applied",
     "relay.started": "relay started",
     "links.restored": "links restored",

@@ -31,7 +31,7 @@ def findings(
         mend = relay.hint or "restart the daemon"
         found.append(Finding(Severity.PROBLEM, relay.message, mend))
     for binding, error in lost:
-        mend = f"{error.hint}; then restart the daemon, or unpublish it"
+        mend = f"{error.hint}; it comes back by itself then, or unpublish it"
         found.append(Finding(Severity.PROBLEM, f"{binding} is lost: {error.message}", mend))
     order = [Severity.PROBLEM, Severity.WARNING, Severity.OK]
     return sorted(found, key=lambda each: order.index(each.severity)) or [

@@ -30,8 +30,10 @@ def strays(
     all_networks = [*networks]
 
     def stray(flow: Flow) -> bool:
+        if not _straight(flow):
+            return False
         if flow.to_host or flow.from_host:
-            return _straight(flow) and not translated.isdisjoint(_host_sockets(flow))
+            return not translated.isdisjoint(_host_sockets(flow))
         return any(
             _intruding(flow, each, opened) or _unmasked(flow, each)
             for each in all_networks

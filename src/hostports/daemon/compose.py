@@ -1,7 +1,7 @@
 """What the daemon is made of: the only place that names the real edges."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -24,6 +24,7 @@ from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.no_firewall import NoFirewall
+from hostports.linux.programs import wait_for_orphans
 from hostports.linux.rule_watch import RuleWatch
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.firewall import FirewallItem
@@ -61,20 +62,22 @@ class Composition:
         return rules, LinkWatch()
 
 
-def compose(config: Config) -> Composition:
+def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edges) -> Composition:
     """Put everything together, and bring back what is recorded.
 
+    `around` may put something around the edges, to watch what they do or to break it.
     If that fails, all is as before, but for a relay that was started, and holds nothing. Raises
     `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed`, `NotPermitted`.
     """
     _refuse_unbuilt(config)
     with UndoStack() as undo:
-        return _composed(config, undo)
+        return _composed(config, around, undo)
 
 
-def _composed(config: Config, undo: UndoStack) -> Composition:
+def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack) -> Composition:
     claim = claim_namespace()
     undo.push(claim.close)
+    wait_for_orphans()
     store = SqliteStore(config.state_file)
     undo.push(store.close)
     state = store.load()
@@ -95,7 +98,7 @@ def _composed(config: Config, undo: UndoStack) -> Composition:
         links=LinuxLinks(hairpin=relay is None),
         store=store,
     )
-    registry = Registry(Engine(edges), config.default_host_ip)
+    registry = Registry(Engine(around(edges)), config.default_host_ip)
     returned = bring_back(registry, state)
     sockets.disinherit()
     return Composition(

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from hostports.api.routes import application
 from hostports.daemon import logs, systemd
 from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
+from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
 from hostports.daemon.watch import watching
 from hostports.engine.restart import Return, serve_again
@@ -47,23 +48,29 @@ _RETRY_S: Final = 1.0
 _SOCKET_MODE: Final = 0o660
 
 
-def run(flags: Mapping[str, object]) -> int:
-    """Run the daemon until it is told to stop; the exit status. Raises `HostportsError`."""
+def run(flags: Mapping[str, object], made: Callable[[Config], Composition] = compose) -> int:
+    """Run the daemon until it is told to stop; the exit status. Raises `HostportsError`.
+
+    `made` puts it together.
+    """
     # A large request makes a hundred thousand objects, none of them in circles: looking for these
     # every 700 objects, as is the default, takes a fifth of the time.
     gc.set_threshold(*_COLLECTIONS)
     config = load(flags)
     logs.set_up(config.log_format)
-    asyncio.run(Daemon(flags, config).live())
+    asyncio.run(Daemon(flags, config, made).live())
     return 0
 
 
 class Daemon:
     """One life."""
 
-    def __init__(self, flags: Mapping[str, object], config: Config) -> None:
+    def __init__(
+        self, flags: Mapping[str, object], config: Config, made: Callable[[Config], Composition]
+    ) -> None:
         self._flags = flags
         self._config = config
+        self._compose = made
         self._stop = asyncio.Event()
         self._composition: Composition
         self._service: RegistryService
@@ -75,13 +82,14 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         with _listening(self._config) as listening:
-            self._composition = await asyncio.to_thread(compose, self._config)
+            self._composition = await asyncio.to_thread(self._compose, self._config)
             self._service = RegistryService(
                 self._composition.registry, self._composition.inspection
             )
             self._report(self._composition.returned)
             loop.add_signal_handler(signal.SIGHUP, self._reread_later)
             await self._watch_relay()
+            self._later(Regainer(self._service).run())
             async with watching(self._service, self._composition.watches(), self._config):
                 await self._serve(listening)
         await self._go()

@@ -43,6 +43,8 @@ class RegistryService:
         self.bus = EventBus()
         #: Whether firewalld drops what others than itself forward; it tells, where it is.
         self.strict_forward_ports = False
+        #: Set by every event; whoever waits for the next one clears it.
+        self.changed = asyncio.Event()
         self._inspection = inspection
         self._pages = Pages(self.ports)
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
@@ -68,6 +70,7 @@ class RegistryService:
         """Tell all who watch what has happened."""
         now = self.registry.edges.clock.now()
         self.bus.publish(Event(what, now, network, endpoint, tuple(bindings), message))
+        self.changed.set()
 
     async def networks(self) -> Sequence[BridgeNetwork]:
         """All networks."""

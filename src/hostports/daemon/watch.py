@@ -31,6 +31,9 @@ _BUS_SOCKET: Final = Path("/run/dbus/system_bus_socket")
 _BUS_ADDRESS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
 #: So many changes are told of one healing.
 _MOST_TOLD: Final = 10
+#: Flows are looked at so often at most, at so many seconds' distance.
+_MOST_LOOKS: Final = 10
+_LAST_ANSWERS_S: Final = 0.1
 #: Seconds until what failed is tried again.
 _RETRY_S: Final = 1.0
 
@@ -129,13 +132,17 @@ class Watcher:
         self._service.tell(Happening.FIREWALL_REBUILT, message=said)
 
     async def _forget_strays(self) -> None:
-        try:
-            strays = await asyncio.to_thread(forget_strays, self._service.registry)
-        except HostportsError as error:
-            log.warning("flows that began without rules may go on: %s", error)
-            return
-        if strays:
+        """Until a look finds none: what the relay has still to answer makes a flow anew."""
+        for _ in range(_MOST_LOOKS):
+            try:
+                strays = await asyncio.to_thread(forget_strays, self._service.registry)
+            except HostportsError as error:
+                log.warning("flows that began without rules may go on: %s", error)
+                return
+            if not strays:
+                return
             log.info("flows forgotten that began without rules: %d", strays)
+            await asyncio.sleep(_LAST_ANSWERS_S)
 
     def _links_changed(self, gone: list[str]) -> None:
         self._later(self._heal_links(gone))

@@ -5,9 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from hostports.core.expand import PublishRequest
+from hostports.core.flows import of_former
 from hostports.core.networks import (
     EndpointRequest,
     NetworkRequest,
@@ -20,7 +23,7 @@ from hostports.core.showing import shown, with_traffic
 from hostports.engine.engine import Engine
 from hostports.engine.restore import Lost
 from hostports.engine.undo import UndoStack, take_all
-from hostports.errors import InUse, NotFound, RelayFailed
+from hostports.errors import HostportsError, InUse, NotFound, RelayFailed
 from hostports.model.address import ANY_IPV4, IPAddress, IPNetwork
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -72,6 +75,7 @@ class Registry:
         self._networks: dict[str, BridgeNetwork] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._lost: dict[PortBinding, Lost] = {}
+        self._lost_created: dict[PortBinding, datetime] = {}
 
     def know(self, state: State) -> None:
         """Begin with networks and endpoints that are recorded."""
@@ -80,12 +84,46 @@ class Registry:
 
     @property
     def lost(self) -> list[Lost]:
-        """What is recorded as wanted but could not be had at the start."""
+        """What is recorded as wanted but can't be had."""
         return list(self._lost.values())
 
-    def lose(self, lost: Iterable[Lost]) -> None:
-        """Keep in mind what could not be had; it stays wanted, until it is unpublished."""
+    def lose(self, lost: Iterable[Lost], created: Mapping[PortBinding, datetime]) -> None:
+        """Keep in mind what could not be had; it stays wanted, until it is unpublished.
+
+        `created` are the times of the first publication.
+        """
         self._lost = {each.binding: each for each in lost}
+        self._lost_created = {each: created[each] for each in self._lost}
+
+    def regain(self) -> list[PortBinding]:
+        """Publish what was lost and can be had by now; returns that.
+
+        Raises `FirewallFailed` or `RelayFailed`, which concern all; then nothing is regained.
+        """
+        regained: list[PortBinding] = []
+        free = [each for each in self._lost if self._is_free(each)]
+        for name, bindings in groupby(free, key=attrgetter("endpoint")):
+            endpoint = self.endpoint(name)
+            restoration = self.engine.restore(endpoint, list(bindings), self._lost_created)
+            regained += restoration.bindings
+            self._lost = {
+                **{each: why for each, why in self._lost.items() if each not in regained},
+                **{each.binding: each for each in restoration.lost},
+            }
+            self.engine.resources.forget_flows(restoration.bindings)
+        return regained
+
+    def _is_free(self, binding: PortBinding) -> bool:
+        """Whether nobody holds a port; cheap, as who it is isn't asked for."""
+        sockets = self.edges.sockets
+        if binding.routed:
+            return True
+        try:
+            sockets.reserve(binding.socket)
+        except HostportsError:
+            return False
+        sockets.release(binding.socket)
+        return True
 
     def networks(self) -> list[BridgeNetwork]:
         """All networks, the oldest first."""
@@ -151,6 +189,7 @@ class Registry:
     def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Record an endpoint, protect its addresses, and wire its namespace up, if it has one.
 
+        Flows of who had its addresses before are forgotten.
         Raises `NotFound`, `NameTaken`, `UnusableValue`, `NoAddressFree`, or what the edges raise.
         """
         if request.namespace:
@@ -161,6 +200,9 @@ class Registry:
         with UndoStack() as undo:
             self._admit(endpoint, undo)
             self.links.attach(endpoint)
+            undo.push(partial(self.links.detach, endpoint))
+            if self.edges.conntrack is not None:
+                self.edges.conntrack.forget_if(of_former(endpoint), [*endpoint.addresses])
         self._endpoints[endpoint.name] = endpoint
         return endpoint
 

@@ -7,6 +7,8 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
+from hostports.core.flows import left_over
+from hostports.core.reconcile import Actions, Observed, reconcile
 from hostports.engine.registry import Registry
 from hostports.engine.restore import Lost
 from hostports.errors import HostportsError, LinkFailed
@@ -32,8 +34,11 @@ def bring_back(registry: Registry, state: State) -> Return:
     told of everything in `state` before. Raises `RelayFailed` or `FirewallFailed`.
     """
     registry.know(state)
-    failures = _laid(registry)
-    return Return(_published(registry, state), tuple(failures))
+    actions = reconcile(state, _observed(registry, state))
+    failures = _laid(registry.links, actions)
+    lost = _published(registry, actions)
+    failures += tried(partial(_forget_left_over, registry))
+    return Return(lost, tuple(failures))
 
 
 def serve_again(registry: Registry, state: State) -> Return:
@@ -43,20 +48,25 @@ def serve_again(registry: Registry, state: State) -> Return:
     be tried again.
     """
     registry.engine.abandon(registry.engine.created())
-    return Return(_published(registry, state))
+    return Return(_published(registry, reconcile(state, _observed(registry, state))))
 
 
-def _laid(registry: Registry) -> list[HostportsError]:
-    """Make the bridges and cables that are not there; what went wrong."""
-    links = registry.links
-    there = links.read().interfaces
+def _observed(registry: Registry, state: State) -> Observed:
+    relay = registry.edges.relay
+    return Observed(
+        frozenset(registry.links.read().interfaces),
+        frozenset(each.name for each in state.endpoints.values() if registry.links.attached(each)),
+        tuple(relay.held()) if relay is not None else (),
+    )
+
+
+def _laid(links: Links, actions: Actions) -> list[HostportsError]:
+    """Make bridges and cables; what went wrong."""
     failures: list[HostportsError] = []
-    for network in registry.networks():
-        if network.bridge not in there:
-            failures += tried(partial(links.add_bridge, network))
-    for endpoint in registry.endpoints():
-        if endpoint.namespace and not links.attached(endpoint):
-            failures += tried(partial(attach_again, links, endpoint))
+    for network in actions.bridges:
+        failures += tried(partial(links.add_bridge, network))
+    for endpoint in actions.cables:
+        failures += tried(partial(attach_again, links, endpoint))
     return failures
 
 
@@ -73,7 +83,7 @@ def attach_again(links: Links, endpoint: Endpoint) -> None:
     links.attach(endpoint)
 
 
-def tried(step: Callable[[], None]) -> list[HostportsError]:
+def tried(step: Callable[[], object]) -> list[HostportsError]:
     """Take a step; what went wrong."""
     try:
         step()
@@ -82,32 +92,17 @@ def tried(step: Callable[[], None]) -> list[HostportsError]:
     return []
 
 
-def _published(registry: Registry, state: State) -> tuple[Lost, ...]:
+def _published(registry: Registry, actions: Actions) -> tuple[Lost, ...]:
     """Take over what the relay serves, publish the rest anew, and close what can't be had."""
-    held = _still_held(registry, state)
-    registry.engine.adopt(
-        {each: at for each, at in state.bindings.items() if each in held or each.routed}
-    )
-    missing = {
-        each: at for each, at in state.bindings.items() if each not in held and not each.routed
-    }
-    lost = _restored(registry, missing)
+    if registry.edges.relay is not None and actions.unwanted:
+        registry.edges.relay.remove(actions.unwanted)
+    registry.engine.adopt(actions.adopted)
+    lost = _restored(registry, actions.missing)
     if lost:
         closed = tuple(each.binding for each in lost)
         registry.edges.firewall.apply(FirewallChange(closed=closed))
-    registry.lose(lost)
+    registry.lose(lost, actions.missing)
     return tuple(lost)
-
-
-def _still_held(registry: Registry, state: State) -> set[PortBinding]:
-    """What the relay serves of all that is wanted; it gives up what is not."""
-    relay = registry.edges.relay
-    if relay is None:
-        return set()
-    held = {each.binding for each in relay.held() if not each.draining}
-    if unwanted := held - state.bindings.keys():
-        relay.remove(list(unwanted))
-    return held - unwanted
 
 
 def _restored(registry: Registry, created: Mapping[PortBinding, datetime]) -> list[Lost]:
@@ -117,3 +112,8 @@ def _restored(registry: Registry, created: Mapping[PortBinding, datetime]) -> li
         endpoint = registry.endpoint(name)
         lost += registry.engine.restore(endpoint, list(bindings), created).lost
     return lost
+
+
+def _forget_left_over(registry: Registry) -> None:
+    if (conntrack := registry.edges.conntrack) is not None:
+        conntrack.forget_if(left_over(registry.networks(), registry.engine.published()))

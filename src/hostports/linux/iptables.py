@@ -28,6 +28,7 @@ from hostports.core.rules.state import Delta, Items, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
 from hostports.linux.nftables import not_forwarding
+from hostports.linux.programs import script_for
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.port import SocketAddress
@@ -91,9 +92,10 @@ class Iptables:
 
     def _call(self, command: Sequence[str], script: str = "") -> str:
         try:
-            done = subprocess.run(  # noqa: S603 - iptables, with arguments of our own
-                command, input=script, capture_output=True, text=True, check=False
-            )
+            with script_for(script) as told:
+                done = subprocess.run(  # noqa: S603 - iptables, with arguments of our own
+                    command, stdin=told, capture_output=True, text=True, check=False
+                )
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{command[0]} is not there, so nothing can be published", "install iptables"

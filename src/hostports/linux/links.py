@@ -296,7 +296,7 @@ def _end_taken(endpoint: Endpoint, *, outside: bool) -> LinkTaken:
     if outside:
         return LinkTaken(
             f"interface {cable_name(endpoint)!r} of endpoint {endpoint.name!r} is there already",
-            "remove the endpoint first, or choose another name",
+            f"remove the endpoint first; if there is none, ip link delete {cable_name(endpoint)}",
         )
     return LinkTaken(
         f"namespace {endpoint.namespace!r} of endpoint {endpoint.name!r} "

@@ -35,6 +35,7 @@ from hostports.core.rules.skeleton import TABLE, USER_CHAIN
 from hostports.core.rules.state import RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
+from hostports.linux.programs import script_for
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.port import SocketAddress
@@ -69,6 +70,7 @@ class NftablesFirewall:
     ) -> None:
         self._nft = nft
         self._lock = Lock()
+        self._birth = Lock()
         self._own: deque[int] = deque(maxlen=_REMEMBERED)
         self._refuse_old_nft()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
@@ -158,7 +160,8 @@ class NftablesFirewall:
 
     def wrote(self, pid: int) -> bool:
         """Whether a process was an nft of ours, of late."""
-        return pid in self._own
+        with self._birth:
+            return pid in self._own
 
     def traffic(self) -> dict[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket, since it was opened.
@@ -214,17 +217,18 @@ class NftablesFirewall:
 
     def _call(self, *arguments: str, script: str = "") -> str:
         try:
-            process = subprocess.Popen(  # noqa: S603 - nft, with arguments of our own
-                [self._nft, *arguments], text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE
-            )
+            # Nobody may ask whose change it is before we know.
+            with self._birth, script_for(script) as told:
+                process = subprocess.Popen(  # noqa: S603 - nft, with arguments of our own
+                    [self._nft, *arguments], text=True, stdin=told, stdout=PIPE, stderr=PIPE
+                )
+                self._own.append(process.pid)
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{self._nft} is not there, so nothing can be published", "install nftables"
             ) from None
-        # Before it has been told what to do, so before anybody can see that it does.
-        self._own.append(process.pid)
         with process:
-            said, complained = process.communicate(script)
+            said, complained = process.communicate()
         if process.returncode:
             raise _translated(complained)
         return said

@@ -17,6 +17,7 @@ class Happening(Enum):
     PORTS_PUBLISHED = "ports.published"
     PORTS_UNPUBLISHED = "ports.unpublished"
     PORTS_LOST = "ports.lost"
+    PORTS_REGAINED = "ports.regained"
     FIREWALL_REBUILT = "firewall.rebuilt"
     RELAY_STARTED = "relay.started"
     LINKS_RESTORED = "links.restored"

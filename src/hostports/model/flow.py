@@ -9,7 +9,8 @@ from hostports.model.address import IPAddress
 class Flow:
     """Who began it and to where, and the addresses of the answers, which NAT makes others.
 
-    `protocol` is a number, `port` the destination's, 0 where there is none, as is `source_port`.
+    `protocol` is a number, `port` the destination's, 0 where there is none, as is `source_port`;
+    `answering_port` is where answers come from.
     `from_host` and `to_host` are whether that end is an address of the host's own.
     """
 
@@ -22,3 +23,4 @@ class Flow:
     from_host: bool = False
     to_host: bool = False
     source_port: int = 0
+    answering_port: int = 0

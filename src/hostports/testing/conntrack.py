@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 
 from hostports.errors import ConntrackFailed
-from hostports.model.address import is_wildcard
+from hostports.model.address import IPAddress, is_wildcard
 from hostports.model.flow import Flow
 from hostports.model.port import SocketAddress
 from hostports.testing.faults import Faults
@@ -18,23 +18,17 @@ class FakeConntrack:
 
     def forget(self, sockets: Collection[SocketAddress]) -> int:
         """Forget flows to any of these."""
-        return self._forget(lambda flow: any(_leads_to(flow, each) for each in sockets))
+        return self.forget_if(lambda flow: any(_leads_to(flow, each) for each in sockets))
 
-    def forget_if(self, unwanted: Callable[[Flow], bool]) -> int:
-        """Forget what is unwanted and not translated, or fail and forget nothing."""
-        return self._forget(lambda flow: not _translated(flow) and unwanted(flow))
-
-    def _forget(self, unwanted: Callable[[Flow], bool]) -> int:
+    def forget_if(
+        self, unwanted: Callable[[Flow], bool], naming: Collection[IPAddress] = ()
+    ) -> int:
+        """Forget what is unwanted, or fail and forget nothing."""
         if self._faults.due("conntrack.forget"):
             raise ConntrackFailed("injected: flows can't be forgotten")
         before = len(self.flows)
-        self.flows = [each for each in self.flows if not unwanted(each)]
+        self.flows = [each for each in self.flows if not (_names(each, naming) and unwanted(each))]
         return before - len(self.flows)
-
-
-def _translated(flow: Flow) -> bool:
-    ends = (flow.destination, flow.source)
-    return (flow.answered_by, flow.answered_to) != ends
 
 
 def _leads_to(flow: Flow, socket: SocketAddress) -> bool:
@@ -43,3 +37,8 @@ def _leads_to(flow: Flow, socket: SocketAddress) -> bool:
     if is_wildcard(socket.ip):
         return flow.to_host and flow.destination.version == socket.ip.version
     return flow.destination == socket.ip
+
+
+def _names(flow: Flow, some: Collection[IPAddress]) -> bool:
+    ends = {flow.source, flow.destination, flow.answered_by, flow.answered_to}
+    return not some or not ends.isdisjoint(some)

@@ -1,0 +1,59 @@
+"""Programs that carry out scripts for us, and what becomes of them if we are killed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO, Final
+
+from hostports.errors import FirewallFailed
+
+#: By its standard input such a program is known, whoever its parent is by now.
+_NAME: Final = "hostports-script"
+_INPUT: Final = Path(f"/memfd:{_NAME} (deleted)")
+_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
+#: Seconds for the last transaction of a daemon that was killed; sixty thousand ports take a few.
+PATIENCE_S: Final = 30.0
+_GLANCE_S: Final = 0.01
+
+
+@contextmanager
+def script_for(text: str) -> Iterator[IO[bytes]]:
+    """A script to be a program's standard input: a file in memory, whole before it is read.
+
+    Through a pipe, a program would be told but half of it if we are killed, and carry that out.
+    """
+    with os.fdopen(os.memfd_create(_NAME), "w+b") as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file
+
+
+def wait_for_orphans(seconds: float = PATIENCE_S) -> None:
+    """Wait until no program carries out a script in our network namespace any more.
+
+    What a daemon that was killed has begun would be done over our rules else. Raises
+    `FirewallFailed`, which names a program that doesn't end.
+    """
+    deadline = monotonic() + seconds
+    while orphans := _orphans():
+        if monotonic() > deadline:
+            raise FirewallFailed(
+                f"process {orphans[0]} still changes the firewall for a daemon that was killed",
+                f"see why it doesn't end, or kill {orphans[0]}",
+            )
+        sleep(_GLANCE_S)
+
+
+def _orphans() -> list[int]:
+    """Those who have a script to carry out, by their ids."""
+    ours = _NAMESPACE.stat().st_ino
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        # It may end meanwhile, or be somebody else's, of whom nothing may be known.
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            told = (each / "fd" / "0").readlink() == _INPUT
+            if told and (each / "ns" / "net").stat().st_ino == ours:
+                found.append(int(each.name))
+    return found

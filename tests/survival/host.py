@@ -1,0 +1,153 @@
+"""A host whose daemon is killed again and again while programs use it."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from signal import SIGKILL
+from threading import Event
+from time import monotonic, sleep
+from typing import Final
+
+from hostports import Client
+from tests.e2e.site import DAEMON, Daemon, leftovers
+from tests.netns.lab import Lab
+from tests.netns.namespaces import namespace
+from tests.relay.waiting import PATIENCE_S, eventually
+from tests.survival.census import Census, processes
+from tests.survival.workers import Worker
+
+#: Programs, and containers of each.
+_WORKERS, _CONTAINERS = 2, 2
+#: A kill comes at any moment of so many seconds; a start takes about as long.
+_WITHIN_S: Final = 0.6
+#: A daemon that kills itself; its first argument is the doom.
+DOOMED: Final = (DAEMON[0], "-m", "tests.survival.doomed")
+
+
+@dataclass
+class Host:
+    """The host, its daemon, and whoever uses it."""
+
+    census: Census
+    workers: list[Worker]
+    random: Random
+    killed_at: float = 0.0
+    relay_away_s: list[float] = field(default_factory=list)
+
+    @property
+    def daemon(self) -> Daemon:
+        return self.census.daemon
+
+    def serve(self, *doom: str) -> bool:
+        """Start a daemon, and see that all is one again; False if it has killed itself before.
+
+        With `doom` it will kill itself at that step.
+        """
+        self.daemon.launch(program=(*DOOMED, *doom) if doom else DAEMON)
+        if self.daemon.serves():
+            self.settle()
+            return True
+        assert self._ended() == -SIGKILL
+        return False
+
+    def settle(self) -> None:
+        """See that everything is one again, and that it is what was answered."""
+        facts = self.census.facts(self.census.check())
+        for each in self.workers:
+            each.settle(facts)
+
+    def die_at(self, doom: str) -> None:
+        """Let them work until the daemon kills itself at a step."""
+        if self.serve(doom):
+            self._work_until(self._ended)
+
+    def kill_at_work(self) -> None:
+        """Kill the daemon while they work, at any moment."""
+        self.serve()
+        self._work_until(partial(self._kill_soon, self.daemon.process.pid))
+
+    def kill_at_start(self) -> None:
+        """Kill a daemon that starts, at any moment until it serves."""
+        self.daemon.launch()
+        self._kill_soon(self.daemon.process.pid)
+
+    def kill_both(self) -> None:
+        """Kill daemon and relay while they work; which first is chance, too."""
+        self.serve()
+        both = [self.daemon.process.pid, self.relay()]
+        self.random.shuffle(both)
+        self._work_until(partial(self._kill_soon, *both))
+
+    def kill_relay(self) -> None:
+        """Kill the relay while they work, and see that all is one when the next one serves."""
+        self.serve()
+        relay = self.relay()
+        with self.daemon.client.events() as events:
+            self._work_until(partial(self._kill_soon, relay))
+            while next(events)["event"] != "relay.started":
+                pass
+            self.relay_away_s.append(monotonic() - self.killed_at)
+        assert self.relay() != relay
+        self.settle()
+        self.daemon.kill()
+
+    def relay(self) -> int:
+        """The relay's process."""
+        found = processes(self.census.lab).items()
+        (pid,) = (pid for pid, name in found if name == "hostports.relay")
+        return pid
+
+    def _work_until(self, end: Callable[[], object]) -> None:
+        """Let all work side by side until the end."""
+        enough = Event()
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            working = [pool.submit(each.work, enough) for each in self.workers]
+            try:
+                end()
+            finally:
+                enough.set()
+            for each in working:
+                each.result()
+
+    def _kill_soon(self, *processes: int) -> None:
+        sleep(self.random.uniform(0, _WITHIN_S))
+        self.killed_at = monotonic()
+        for each in processes:
+            os.kill(each, SIGKILL)
+
+    def _ended(self) -> int:
+        """Wait for the daemon's end, also to be rid of it; its exit status."""
+        with self.daemon.process:
+            return self.daemon.process.wait(PATIENCE_S)
+
+
+@contextmanager
+def host(folder: Path, seed: int) -> Iterator[Host]:
+    """A host with a daemon that serves, and workers; in the end nothing of it may be left."""
+    random = Random(seed)
+    with ExitStack() as stack:
+        names = ["host", *(f"c{number}" for number in range(_WORKERS * _CONTAINERS))]
+        lab = Lab({name: stack.enter_context(namespace()) for name in names})
+        for each in lab.namespaces.values():
+            each.sysctl("net.ipv6.conf.default.accept_dad", "0")
+        daemon = Daemon(lab, folder, [])
+        workers = [_worker(number, lab, daemon, random) for number in range(_WORKERS)]
+        daemon.start()
+        daemon.stop()
+        try:
+            yield Host(Census(lab, daemon), workers, random)
+        finally:
+            daemon.take_down()
+        assert leftovers(lab) == []
+        eventually(lambda: not processes(lab), "all processes have ended")
+
+
+def _worker(number: int, lab: Lab, daemon: Daemon, random: Random) -> Worker:
+    first = number * _CONTAINERS
+    own = [lab.namespaces[f"c{first + each}"].name for each in range(_CONTAINERS)]
+    return Worker(number, Client(daemon.socket), tuple(own), Random(random.random()))

@@ -1,0 +1,92 @@
+"""A port that somebody else took while nobody of us had it: told, kept as wanted, and regained."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from select import select
+from signal import SIGCONT, SIGKILL, SIGSTOP
+from typing import Any
+
+import pytest
+
+from hostports.relay.client import RelayClient
+from tests.e2e.site import Site, host_probe, site
+from tests.netns.lab import Probe
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Site]:
+    """A network with a container whose ports are published."""
+    with site(tmp_path) as made:
+        made.client.create_network("nat")
+        made.add_container("nat1")
+        made.publish("nat1", "8080:80", "8081:81")
+        yield made
+
+
+@contextmanager
+def taken(made: Site, port: int) -> Iterator[None]:
+    """Kill the relay while the daemon can't see it, and let another process have its port."""
+    daemon = made.daemon.process
+    with RelayClient(made.daemon.folder / "run" / "relay.sock") as control:
+        relay = control.hello().pid
+    daemon.send_signal(SIGSTOP)
+    with made.lab.namespaces["host"].entered(), os.fdopen(os.pidfd_open(relay)) as ended:
+        os.kill(relay, SIGKILL)
+        select([ended], [], [])
+        with socket.create_server(("0.0.0.0", port)):
+            daemon.send_signal(SIGCONT)
+            yield
+
+
+def told(events: Iterator[dict[str, Any]], what: str) -> list[int]:
+    """Wait for an event; the host ports that it is about."""
+    found = next(each for each in events if each["event"] == what)
+    return [each["host_port"] for each in found["bindings"]]
+
+
+def listed(made: Site) -> set[tuple[str, int]]:
+    return {(each["host_ip"], each["host_port"]) for each in made.client.ports()["bindings"]}
+
+
+ALL = {(ip, port) for ip in ("0.0.0.0", "::") for port in (8080, 8081)}
+
+
+def test_it_comes_back_when_it_is_free_and_all_others_are_up_meanwhile(made: Site) -> None:
+    with made.client.events() as events:
+        with taken(made, 8080):
+            assert told(events, "ports.lost") == [8080]
+            assert listed(made) == ALL - {("0.0.0.0", 8080)}
+            assert made.answers(host_probe("host", 8081)) == ["nat1"]
+            (problem,) = made.client.doctor()["findings"]
+            assert "0.0.0.0:8080" in problem["what"]
+            assert f"(pid {os.getpid()})" in problem["what"]
+        assert told(events, "ports.regained") == [8080]
+    assert listed(made) == ALL
+    probes = [host_probe("remote", 8080), Probe("host", "127.0.0.1", 8080)]
+    assert made.answers(*probes) == ["nat1", "nat1"]
+    assert [each["severity"] for each in made.client.doctor()["findings"]] == ["ok"]
+
+
+def test_it_is_lost_at_a_start_as_well(made: Site) -> None:
+    with taken(made, 8080):
+        made.daemon.kill()
+        made.daemon.start()
+        assert listed(made) == ALL - {("0.0.0.0", 8080)}
+    with made.client.events() as events:
+        # A change is reason enough to try again.
+        made.publish("nat1", "8082:80")
+        assert told(events, "ports.regained") == [8080]
+    assert listed(made) > ALL
+
+
+def test_what_is_unpublished_while_it_is_lost_does_not_come_back(made: Site) -> None:
+    with made.client.events() as events:
+        with taken(made, 8080):
+            assert told(events, "ports.lost") == [8080]
+            made.client.unpublish("nat1", ["8080:80"])
+        made.publish("nat1", "8082:80")
+        assert told(events, "ports.published") == [8082] * 2
+    assert {port for _, port in listed(made)} == {8081, 8082}

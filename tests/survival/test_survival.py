@@ -1,0 +1,36 @@
+"""Killed at any instant, daemon and relay come back to what was answered, and leave nothing."""
+
+from pathlib import Path
+from random import randrange
+
+from tests.survival.__main__ import kills
+from tests.survival.doomed import STEPS
+from tests.survival.host import host
+from tests.survival.live import RESTARTS, survive
+
+
+def test_a_daemon_that_is_killed_at_any_step_is_one_with_its_host_after_the_next_start(
+    tmp_path: Path,
+) -> None:
+    """In turns before and after it; `make soak` takes both of each."""
+    seed = randrange(1_000_000)
+    print(f"seed {seed}")
+    with host(tmp_path, seed) as made:
+        for number, step in enumerate(STEPS):
+            made.die_at(f"{step}:1:{('before', 'after')[(seed + number) % 2]}")
+        made.serve()
+
+
+def test_so_are_a_daemon_and_a_relay_that_are_killed_at_random_instants(tmp_path: Path) -> None:
+    seed = randrange(1_000_000)
+    print(f"seed {seed}")
+    with host(tmp_path, seed) as made:
+        for _, (_, kill) in zip(range(7), kills(made), strict=False):
+            kill()
+        made.serve()
+        assert all(each.answered for each in made.workers)
+
+
+def test_no_open_connection_ends_when_the_daemon_is_started_anew(tmp_path: Path) -> None:
+    """Not even when a relay of another version takes over; `make soak` has thousands."""
+    assert len(list(survive(tmp_path, 100))) == len(RESTARTS)
