@@ -59,10 +59,11 @@ def _split_bracketed(text: str) -> _Fields:
         _refuse(text, "the bracket before the host address is not closed", "write [::1]:8080:80")
     colons = rest.count(":")
     if not rest.startswith(":") or colons < 2:
+        shown = quoted(host_ip)[1:-1]
         _refuse(
             text,
             "behind the host address stand a host port and a container port",
-            f"write [{host_ip}]:8080:80, or [{host_ip}]::80 for a dynamic host port",
+            f"write [{shown}]:8080:80, or [{shown}]::80 for a dynamic host port",
         )
     if colons > 2:
         _refuse(text, "there are too many colons behind the host address", "write [::1]:8080:80")
