@@ -76,7 +76,6 @@ def port_bindings(draw: st.DrawFn) -> PortBinding:
         container_ip=draw(addresses()),
         container_port=draw(ports),
         child=draw(st.none() | child),
-        port_driver_id=draw(st.none() | st.integers(0)),
         mode=draw(st.sampled_from(PublishMode)),
         allow_from=tuple(draw(st.lists(networks(), max_size=3))),
         proxy_protocol=draw(st.none() | st.sampled_from(ProxyProtocol)),

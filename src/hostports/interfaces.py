@@ -144,21 +144,33 @@ class Relay(Interface):
 
 
 class PortDriver(Interface):
-    """RootlessKit's port driver, which forwards ports of the parent namespace to ours."""
+    """RootlessKit's port driver, which forwards ports of the parent namespace to ours.
+
+    A forwarding goes by its parent address. All raise `PortDriverFailed`.
+    """
 
     def info(self) -> PortDriverInfo:
         """What it can do; it does not change while the driver runs."""
         ...
 
-    def add(self, parent: SocketAddress, child: SocketAddress) -> int:
-        """Forward `parent` to `child` and return the forwarding's number.
+    def forwardings(self) -> Mapping[SocketAddress, SocketAddress]:
+        """The forwardings that were added here and not removed, parent to child.
 
-        Raises `PortDriverConflict` if another port could help, else `PortDriverFailed`.
+        Also those that somebody added here who was killed since. What others, as a Docker daemon,
+        asked the same driver for is not among them.
         """
         ...
 
-    def remove(self, forwarding: int) -> None:
-        """End a forwarding. Raises `PortDriverFailed`."""
+    def add(self, parent: SocketAddress, child: SocketAddress) -> None:
+        """Forward `parent` to `child`.
+
+        Raises `PortDriverConflict` if another port could help, and `UnusableValue` or
+        `NotPermitted` where it is the parent namespace that lacks the address or the right.
+        """
+        ...
+
+    def remove(self, parent: SocketAddress) -> None:
+        """End a forwarding; no effect where there is none."""
         ...
 
 

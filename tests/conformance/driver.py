@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import count
 from typing import Any, Final, Protocol
 
 from hostports import (
@@ -131,10 +132,14 @@ class RecordingPortDriver(FakePortDriver):
     def __init__(self, info: PortDriverInfo, recorder: Recorder) -> None:
         super().__init__(info)
         self._recorder = recorder
+        self._next = count(1)
+        self._numbers: dict[SocketAddress, int] = {}
 
-    def add(self, parent: SocketAddress, child: SocketAddress) -> int:
+    def add(self, parent: SocketAddress, child: SocketAddress) -> None:
         failed = self._recorder.fails("port_driver_add")
-        number = None if failed else super().add(parent, child)
+        if not failed:
+            super().add(parent, child)
+            self._numbers[parent] = next(self._next)
         self._recorder.write(
             "portdriver.add",
             failed=failed,
@@ -143,16 +148,15 @@ class RecordingPortDriver(FakePortDriver):
             parent_port=parent.port,
             child_ip=str(child.ip),
             child_port=child.port,
-            id=number,
+            id=None if failed else self._numbers[parent],
         )
-        if number is None:
+        if failed:
             raise PortDriverFailed("injected")
-        return number
 
-    def remove(self, forwarding: int) -> None:
+    def remove(self, parent: SocketAddress) -> None:
         failed = self._recorder.fails("port_driver_remove")
-        self._recorder.write("portdriver.remove", failed=failed, id=forwarding)
-        super().remove(forwarding)
+        self._recorder.write("portdriver.remove", failed=failed, id=self._numbers[parent])
+        super().remove(parent)
         if failed:
             raise PortDriverFailed("injected")
 

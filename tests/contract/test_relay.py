@@ -131,7 +131,7 @@ def test_a_new_relay_holds_nothing(case: Case) -> None:
         binding(8080, Protocol.TCP, HOST_IPV6, CONTAINER_IPV6),
         binding(53, Protocol.UDP, HOST_IPV6, CONTAINER),
         binding(8080, host="0.0.0.0"),
-        replace(WEB, child=SocketAddress(Protocol.TCP, ip_address(HOST), 9000), port_driver_id=7),
+        replace(WEB, child=SocketAddress(Protocol.TCP, ip_address(HOST), 9000)),
         replace(WEB, mode=PublishMode.RELAY, proxy_protocol=ProxyProtocol.V2),
         replace(WEB, allow_from=(IPv4Network("203.0.113.0/24"), IPv6Network("fd00::/8"))),
         replace(WEB, network="a b", endpoint="Ünïcode\n'\""),

@@ -201,7 +201,6 @@ CHILD = SocketAddress(Protocol.TCP, IPv4Address("127.0.0.1"), 8080)
             {"container_ip": IPv4Address("172.30.0.4")},
             {"container_port": 81},
             {"child": CHILD},
-            {"port_driver_id": 1},
             {"mode": PublishMode.RELAY},
             {"allow_from": (ip_network("10.0.0.0/8"),)},
             {"proxy_protocol": ProxyProtocol.V2},
@@ -279,7 +278,7 @@ def test_the_fake_clock_tells_in_utc_what_it_was_set_to() -> None:
 NETWORKS = [BridgeNetwork("a"), BridgeNetwork("a", icc=False), BridgeNetwork("b")]
 ENDPOINTS = [Endpoint(name, network) for name in ("1", "2") for network in NETWORKS]
 BINDINGS = [binding(port, endpoint) for port in (80, 81) for endpoint in ENDPOINTS]
-BINDINGS += [replace(each, port_driver_id=1) for each in BINDINGS]
+BINDINGS += [replace(each, child=CHILD) for each in BINDINGS]
 
 some_items: st.SearchStrategy[list[FirewallItem]] = st.lists(
     st.sampled_from(NETWORKS) | st.sampled_from(ENDPOINTS) | st.sampled_from(BINDINGS), max_size=6

@@ -1,12 +1,13 @@
 """What has to be done so that what is there becomes what is wanted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hostports.core.reconcile import Actions, Observed, reconcile
-from hostports.model.port import PortBinding
+from hostports.model.port import PortBinding, SocketAddress
 from hostports.model.relay import HeldBinding, RelayCounters
 from hostports.model.state import State
 from tests.strategies import bridge_networks, endpoints, port_bindings
@@ -15,10 +16,12 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @st.composite
-def states(draw: st.DrawFn) -> State:
+def states(draw: st.DrawFn, *, inside: bool) -> State:
+    """What may be recorded of a host, or of a daemon inside RootlessKit."""
     networks = draw(st.lists(bridge_networks(), min_size=1, max_size=4))
     wired = draw(st.lists(endpoints(st.sampled_from(networks)), max_size=4))
-    bindings = draw(st.lists(port_bindings(), max_size=6))
+    drawn = draw(st.lists(port_bindings(), max_size=6, unique_by=lambda each: each.host_socket))
+    bindings = [replace(each, child=_child(each) if inside else None) for each in drawn]
     return State(
         {each.name: each for each in networks},
         {each.name: each for each in wired},
@@ -26,8 +29,12 @@ def states(draw: st.DrawFn) -> State:
     )
 
 
+def _child(binding: PortBinding) -> SocketAddress | None:
+    return None if binding.routed else binding.child or binding.host_socket
+
+
 @st.composite
-def observations(draw: st.DrawFn, wanted: State) -> Observed:
+def observations(draw: st.DrawFn, wanted: State, *, inside: bool) -> Observed:
     """Some of what is wanted, and some that is not."""
     bindings = draw(st.lists(st.sampled_from([*wanted.bindings]))) if wanted.bindings else []
     held = dict.fromkeys([*bindings, *draw(st.lists(port_bindings(), max_size=3))])
@@ -37,23 +44,30 @@ def observations(draw: st.DrawFn, wanted: State) -> Observed:
         ),
         frozenset(draw(st.sets(st.sampled_from([*wanted.endpoints, "stranger"])))),
         tuple(HeldBinding(each, RelayCounters(), draw(st.booleans())) for each in held),
+        {each.host_socket: each.child for each in held if each.child} if inside else None,
     )
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[State, Observed]:
-    wanted = draw(states())
-    return wanted, draw(observations(wanted))
+    inside = draw(st.booleans())
+    wanted = draw(states(inside=inside))
+    return wanted, draw(observations(wanted, inside=inside))
 
 
 def after(actions: Actions, there: Observed) -> Observed:
     """What is there when all has been done."""
     published = [HeldBinding(each, RelayCounters()) for each in actions.missing]
     kept = [each for each in there.held if each.binding not in actions.unwanted]
+    forwardings = there.forwardings
+    if forwardings is not None:
+        forwardings = {each: to for each, to in forwardings.items() if each not in actions.stray}
+        forwardings |= {each.host_socket: each.child for each in actions.missing if each.child}
     return Observed(
         there.interfaces | {each.bridge for each in actions.bridges},
         there.attached | {each.name for each in actions.cables},
         (*kept, *published),
+        forwardings,
     )
 
 
@@ -72,7 +86,7 @@ def test_every_wanted_binding_is_adopted_or_missing_and_no_other_is(
     actions = reconcile(wanted, there)
     assert {**actions.adopted, **actions.missing} == wanted.bindings
     assert actions.adopted.keys().isdisjoint(actions.missing)
-    assert wanted.bindings.keys().isdisjoint(actions.unwanted)
+    assert actions.adopted.keys().isdisjoint(actions.unwanted)
 
 
 @given(cases())
@@ -80,8 +94,9 @@ def test_what_is_served_as_it_shall_be_is_left_alone(case: tuple[State, Observed
     wanted, there = case
     actions = reconcile(wanted, there)
     for each in there.held:
-        if not each.draining and each.binding in wanted.bindings:
+        if not each.draining and each.binding in wanted.bindings and there.leads_to(each.binding):
             assert each.binding in actions.adopted
+            assert each.binding.host_socket not in actions.stray
 
 
 @given(cases())

@@ -249,7 +249,9 @@ def test_an_attempt_that_leaves_something_behind_is_the_last() -> None:
     world.driver.busy = {SocketAddress(Protocol.TCP, ip_address("::"), 49200)}
     with pytest.raises(PortDriverConflict) as caught:
         world.publish("80")
-    assert caught.value.__notes__ == ["while undoing: injected: the port driver can't end 1"]
+    assert caught.value.__notes__ == [
+        "while undoing: injected: the port driver can't end 0.0.0.0:49200/tcp"
+    ]
 
 
 def test_a_plan_is_what_publish_does(world: World) -> None:

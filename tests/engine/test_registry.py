@@ -31,6 +31,7 @@ from hostports.testing import (
     FakeHostSockets,
     FakeKernel,
     FakeLinks,
+    FakePortDriver,
     FakeRelay,
     FakeStore,
     Faults,
@@ -46,6 +47,7 @@ class Site:
 
     relayed: bool = True
     faults: Faults = field(default_factory=Faults)
+    driver: FakePortDriver | None = None
 
     def __post_init__(self) -> None:
         self.kernel = FakeKernel(ADDRESSES)
@@ -64,6 +66,7 @@ class Site:
             self.sockets,
             self.firewall,
             self.relay if self.relayed else None,
+            self.driver,
             conntrack=self.conntrack,
             links=self.links,
             store=self.store,

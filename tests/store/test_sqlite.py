@@ -114,13 +114,7 @@ def unique(items: st.SearchStrategy[Named]) -> st.SearchStrategy[list[Named]]:
 
 
 def of_endpoint(binding: PortBinding, endpoint: Endpoint) -> PortBinding:
-    number = binding.port_driver_id
-    return replace(
-        binding,
-        endpoint=endpoint.name,
-        network=endpoint.network.name,
-        port_driver_id=None if number is None else number % 2**63,
-    )
+    return replace(binding, endpoint=endpoint.name, network=endpoint.network.name)
 
 
 @given(states())
@@ -356,7 +350,7 @@ def test_the_mend_of_a_row_that_means_nothing_mends(recorded: Path) -> None:
 
 
 def test_what_sqlite_has_no_place_for_is_refused(recorded: Path) -> None:
-    too_big = replace(bindings([1])[0], port_driver_id=2**63)
+    too_big = replace(bindings([1])[0], container_port=2**63)
     no_text = Endpoint("new", NETWORK, namespace="/run/netns/\udcff")
     with SqliteStore(recorded) as store:
         for item in (too_big, no_text):

@@ -117,8 +117,8 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     """Sort the specs, expand each to its families, and group those that share a host port.
 
     Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have,
-    and `UnusableValue` if only the relay may serve the ports and there is none, or if the PROXY
-    protocol is asked for with another protocol than TCP.
+    and `UnusableValue` if only the relay may serve the ports and there is none, if the PROXY
+    protocol is asked for with another protocol than TCP, or if who a client is can't be known.
     """
     _refuse_unusable(request, around)
     groups: list[PortGroup] = []
@@ -154,6 +154,13 @@ def _refuse_unusable(request: PublishRequest, around: Circumstances) -> None:
         asked = request.proxy_protocol or request.mode
         what = "the PROXY protocol" if request.proxy_protocol else "this publish mode"
         raise UnusableValue(asked.value, f"{what} needs the relay", "switch the relay on")
+    if around.driver.hides_clients and (request.allow_from or request.proxy_protocol):
+        wanted = request.allow_from[0] if request.allow_from else "the PROXY protocol"
+        raise UnusableValue(
+            str(wanted),
+            f"RootlessKit's port driver {around.driver.name!r} hides who a client is",
+            "start RootlessKit with --port-driver=slirp4netns, or publish without",
+        )
 
 
 def _order(spec: PortSpec) -> tuple[object, ...]:

@@ -42,7 +42,6 @@ COLUMNS: Final = (
     "container_port",
     "child_ip",
     "child_port",
-    "port_driver_id",
     "mode",
     "allow_from",
     "proxy_protocol",
@@ -85,7 +84,6 @@ def to_row(binding: PortBinding) -> Row:
         binding.container_port,
         None if child is None else _ip_text(child.ip),
         None if child is None else child.port,
-        binding.port_driver_id,
         binding.mode.value,
         " ".join(map(str, binding.allow_from)),
         binding.proxy_protocol and binding.proxy_protocol.value,
@@ -95,7 +93,7 @@ def to_row(binding: PortBinding) -> Row:
 def from_row(row: Row) -> PortBinding:
     """The binding of a row; raises `ValueError` or `TypeError` for what is none."""
     (network, endpoint, protocol, host_ip, host_port, container_ip, container_port) = row[:7]
-    (child_ip, child_port, port_driver_id, mode, allow_from, proxy_protocol) = row[7:]
+    (child_ip, child_port, mode, allow_from, proxy_protocol) = row[7:]
     spoken = Protocol(protocol)
     return PortBinding(
         # One text for thousands of bindings.
@@ -109,7 +107,6 @@ def from_row(row: Row) -> PortBinding:
         child=None
         if child_ip is None
         else SocketAddress(spoken, _address(child_ip), _port(child_port)),
-        port_driver_id=None if port_driver_id is None else _number(port_driver_id),
         mode=PublishMode(mode),
         allow_from=_networks(_text(allow_from)),
         proxy_protocol=None if proxy_protocol is None else ProxyProtocol(proxy_protocol),
@@ -213,17 +210,12 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object) -> int:
+def _port(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is no number")
+    if not 0 <= value <= MAX_PORT:
+        raise ValueError(f"{value} is no port")
     return value
-
-
-def _port(value: object) -> int:
-    port = _number(value)
-    if not 0 <= port <= MAX_PORT:
-        raise ValueError(f"{port} is no port")
-    return port
 
 
 def _flag(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -114,21 +113,21 @@ class Reservation:
             for binding in bindings:
                 if not binding.routed:
                     self._bind(binding)
-            self.bindings = tuple(map(self._announced, bindings))
+            for binding in bindings:
+                self._announce(binding)
+            self.bindings = bindings
 
     def _bind(self, binding: PortBinding) -> None:
         with self._noting_refusal(binding):
             self._edges.sockets.reserve(binding.socket)
         self._undo.push(partial(self._edges.sockets.release, binding.socket))
 
-    def _announced(self, binding: PortBinding) -> PortBinding:
-        """The binding after RootlessKit, where it is there, was told to forward to it."""
+    def _announce(self, binding: PortBinding) -> None:
+        """Tell RootlessKit, where it is there, to forward to a binding."""
         driver = self._edges.port_driver
-        if driver is None or binding.child is None:
-            return binding
-        forwarding = driver.add(binding.host_socket, binding.child)
-        self._undo.push(partial(driver.remove, forwarding))
-        return replace(binding, port_driver_id=forwarding)
+        if driver is not None and binding.child is not None:
+            driver.add(binding.host_socket, binding.child)
+            self._undo.push(partial(driver.remove, binding.host_socket))
 
     def _bound(self) -> list[PortBinding]:
         return [binding for binding in self.bindings if not binding.routed]

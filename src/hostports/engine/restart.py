@@ -31,7 +31,8 @@ def bring_back(registry: Registry, state: State) -> Return:
     """Make what is recorded true again, as much of it as can be had; what is there stays as it is.
 
     The relay goes on with what it serves, but for what nobody wants any more. The firewall has been
-    told of everything in `state` before. Raises `RelayFailed` or `FirewallFailed`.
+    told of everything in `state` before. Raises `RelayFailed`, `PortDriverFailed` or
+    `FirewallFailed`.
     """
     registry.know(state)
     actions = reconcile(state, _observed(registry, state))
@@ -44,19 +45,20 @@ def bring_back(registry: Registry, state: State) -> Return:
 def serve_again(registry: Registry, state: State) -> Return:
     """Give a new relay all that is recorded, after the one before has died with its sockets.
 
-    What somebody else took meanwhile is lost. Raises `RelayFailed` or `FirewallFailed`; then it may
-    be tried again.
+    What somebody else took meanwhile is lost. Raises `RelayFailed`, `PortDriverFailed` or
+    `FirewallFailed`; then it may be tried again.
     """
     registry.engine.abandon(registry.engine.created())
     return Return(_published(registry, reconcile(state, _observed(registry, state))))
 
 
 def _observed(registry: Registry, state: State) -> Observed:
-    relay = registry.edges.relay
+    relay, driver = registry.edges.relay, registry.edges.port_driver
     return Observed(
         frozenset(registry.links.read().interfaces),
         frozenset(each.name for each in state.endpoints.values() if registry.links.attached(each)),
         tuple(relay.held()) if relay is not None else (),
+        driver.forwardings() if driver is not None else None,
     )
 
 
@@ -93,9 +95,13 @@ def tried(step: Callable[[], object]) -> list[HostportsError]:
 
 
 def _published(registry: Registry, actions: Actions) -> tuple[Lost, ...]:
-    """Take over what the relay serves, publish the rest anew, and close what can't be had."""
-    if registry.edges.relay is not None and actions.unwanted:
-        registry.edges.relay.remove(actions.unwanted)
+    """Take over what is served, publish the rest anew, and close what can't be had."""
+    relay, driver = registry.edges.relay, registry.edges.port_driver
+    if driver is not None:
+        for parent in actions.stray:
+            driver.remove(parent)
+    if relay is not None and actions.unwanted:
+        relay.remove(actions.unwanted)
     registry.engine.adopt(actions.adopted)
     lost = _restored(registry, actions.missing)
     if lost:

@@ -1,6 +1,6 @@
 """Publish again what was published before a restart, as much of it as can be had."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hostports.core.expand import Circumstances, PublishRequest, expand
@@ -42,7 +42,7 @@ def restore(
     around = resources.circumstances()
     lost: list[Lost] = []
     with UndoStack() as undo:
-        reservations: list[Reservation] = []
+        held: dict[PortBinding, Reservation] = {}
         for binding in bindings:
             try:
                 reservation = _reservation(resources, endpoint, binding, around)
@@ -50,12 +50,22 @@ def restore(
                 lost.append(Lost(binding, error))
             else:
                 undo.push(reservation.free)
-                reservations.append(reservation)
-        open_firewall(resources, reservations, undo)
-        for reservation in reservations:
-            lost += _listen(resources, reservation)
-        hand_to_relay(resources.edges, reservations, undo)
-    return Restoration(bindings_of(reservations), tuple(lost))
+                held[binding] = reservation
+        open_firewall(resources, held.values(), undo)
+        for binding, reservation in held.items():
+            lost += _listen(resources, binding, reservation)
+        hand_to_relay(resources.edges, list(held.values()), undo)
+        _exchange(resources, held)
+    return Restoration(bindings_of(held.values()), tuple(lost))
+
+
+def _exchange(resources: Resources, held: Mapping[PortBinding, Reservation]) -> None:
+    """Want what came back otherwise, as with another port inside RootlessKit, as it is now."""
+    now = {was: each for was, reservation in held.items() for each in reservation.bindings}
+    changed = {was: each for was, each in now.items() if was != each}
+    if changed:
+        resources.edges.firewall.apply(FirewallChange(closed=tuple(changed)))
+        resources.record(added=list(changed.values()), removed=list(changed))
 
 
 def _reservation(
@@ -90,7 +100,7 @@ def _reservation(
     return reservation
 
 
-def _listen(resources: Resources, reservation: Reservation) -> list[Lost]:
+def _listen(resources: Resources, was: PortBinding, reservation: Reservation) -> list[Lost]:
     """Listen; a port that somebody took between bind and listen is closed again and lost."""
     bindings = reservation.bindings
     try:
@@ -98,5 +108,5 @@ def _listen(resources: Resources, reservation: Reservation) -> list[Lost]:
     except HostPortInUse as error:
         resources.edges.firewall.apply(FirewallChange(closed=bindings))
         reservation.free()
-        return [Lost(binding, error) for binding in bindings]
+        return [Lost(was, error)]
     return []

@@ -31,8 +31,8 @@ def _steps(
     if edges.relay is not None and bound:
         yield partial(edges.relay.remove, bound)
     for binding in bound:
-        if edges.port_driver is not None and binding.port_driver_id is not None:
-            yield partial(edges.port_driver.remove, binding.port_driver_id)
+        if edges.port_driver is not None and binding.child is not None:
+            yield partial(edges.port_driver.remove, binding.host_socket)
     for binding in bound:
         yield partial(edges.sockets.release, binding.socket)
     yield partial(resources.book.strike_out, bound)

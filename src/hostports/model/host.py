@@ -20,7 +20,8 @@ class PortDriverInfo:
 
     `protocols` are its words: ``tcp4``, ``udp6``. `child_ip` is the network driver's child address,
     the only one a driver can forward to if it `disallows_loopback_child_ip`; raises `UnusableValue`
-    if such a driver has none.
+    if such a driver has none. One that `hides_clients` connects to the child itself, so that all
+    clients have its address.
     """
 
     name: str = ""
@@ -28,6 +29,7 @@ class PortDriverInfo:
     disallows_loopback_child_ip: bool = False
     child_ip: IPAddress | None = None
     network_driver: str = ""
+    hides_clients: bool = False
 
     def __post_init__(self) -> None:
         if self.child_ip is not None:

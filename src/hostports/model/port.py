@@ -152,9 +152,8 @@ class PortBinding:
 
     `host_port` is 0 where the family is routed: the container's port is opened, no host port taken.
     `child` is where the socket really is when RootlessKit forwards to another address or port
-    inside its namespace, and `port_driver_id` RootlessKit's number for that forwarding. Only
-    sources in `allow_from` get through, whatever the way they take; empty means all. With
-    `proxy_protocol` the relay tells the container its client's address.
+    inside its namespace. Only sources in `allow_from` get through, whatever the way they take;
+    empty means all. With `proxy_protocol` the relay tells the container its client's address.
     """
 
     network: str
@@ -165,7 +164,6 @@ class PortBinding:
     container_ip: IPAddress
     container_port: int
     child: SocketAddress | None = None
-    port_driver_id: int | None = None
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None

@@ -55,7 +55,6 @@ MIGRATIONS: Final = (
         container_port INTEGER NOT NULL,
         child_ip TEXT,
         child_port INTEGER,
-        port_driver_id INTEGER,
         mode TEXT NOT NULL,
         allow_from TEXT NOT NULL,
         proxy_protocol TEXT,
@@ -76,7 +75,6 @@ MIGRATIONS: Final = (
         allow_from,
         ifnull(child_ip, ''),
         ifnull(child_port, -1),
-        ifnull(port_driver_id, -1),
         ifnull(proxy_protocol, '')
     );
     """,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 
 from hostports.core.relay.dialling import refuse_unfit
 from hostports.errors import (
@@ -139,7 +138,7 @@ class FakeRelay:
 
 
 class FakePortDriver:
-    """RootlessKit's forwardings by number; fails on ``port_driver.add`` and ``….remove``.
+    """A table of forwardings; fails on ``port_driver.add`` and ``….remove``.
 
     `busy` are addresses that others hold in the parent namespace.
     """
@@ -148,31 +147,30 @@ class FakePortDriver:
         self.busy: set[SocketAddress] = set()
         self._info = info
         self._faults = faults or Faults()
-        self._numbers = count(1)
-        self._forwardings: dict[int, tuple[SocketAddress, SocketAddress]] = {}
+        self._forwardings: dict[SocketAddress, SocketAddress] = {}
 
     def info(self) -> PortDriverInfo:
         """What it was made with."""
         return self._info
 
-    def add(self, parent: SocketAddress, child: SocketAddress) -> int:
+    def forwardings(self) -> dict[SocketAddress, SocketAddress]:
+        """What is forwarded now."""
+        return dict(self._forwardings)
+
+    def add(self, parent: SocketAddress, child: SocketAddress) -> None:
         """Forward, or fail and don't."""
         if self._faults.due("port_driver.add"):
             raise PortDriverFailed(f"injected: the port driver can't forward {parent}")
-        if parent in self.busy or any(parent == taken for taken, _ in self._forwardings.values()):
+        if parent in self.busy or parent in self._forwardings:
             raise PortDriverConflict(f"{parent} is in use in the parent namespace")
-        number = next(self._numbers)
-        self._forwardings[number] = (parent, child)
-        return number
+        self._forwardings[parent] = child
 
-    def remove(self, forwarding: int) -> None:
+    def remove(self, parent: SocketAddress) -> None:
         """End a forwarding, also if the call fails."""
-        gone = self._forwardings.pop(forwarding, None)
+        self._forwardings.pop(parent, None)
         if self._faults.due("port_driver.remove"):
-            raise PortDriverFailed(f"injected: the port driver can't end {forwarding}")
-        if gone is None:
-            raise PortDriverFailed(f"there is no forwarding {forwarding}")
+            raise PortDriverFailed(f"injected: the port driver can't end {parent}")
 
     def dump(self) -> list[str]:
         """The forwardings, parent to child."""
-        return sorted(f"{parent} -> {child}" for parent, child in self._forwardings.values())
+        return sorted(f"{parent} -> {child}" for parent, child in self._forwardings.items())
