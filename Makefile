@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Programs of Debian's that tests use without installing them.
-UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld podman podman13)
+UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld podman podman13 rootlesskit)
 
 .PHONY: setup iptables browser demo test lint types golden docs man bench soak clean
 
@@ -50,6 +50,11 @@ $(VENV)/podman13/.ready: | $(VENV)/.ready
 # Shows the web page in a test.
 browser:
 	@command -v chromium-headless-shell >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends chromium-headless-shell; }
+
+# RootlessKit, and what it starts.
+$(VENV)/rootlesskit/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/rootlesskit rootlesskit slirp4netns uidmap
+	touch $@
 
 # Its hosts are network namespaces: nothing of this machine's network is touched.
 demo: setup

@@ -7,6 +7,8 @@ from typing import Final, Generic, TypeVar
 from hostports.client.http import Json, quote
 
 DEFAULT_SOCKET: Final = "/run/hostports/api.sock"
+#: In the state directory of a RootlessKit, inside which the daemon has its socket there.
+_ROOTLESS_SOCKET: Final = "hostports/api.sock"
 
 #: What a call gives: a JSON object, or something to await that gives one.
 Answered = TypeVar("Answered")
@@ -14,7 +16,9 @@ Answered = TypeVar("Answered")
 
 def socket_path(given: str | os.PathLike[str] | None) -> str:
     """Where the daemon listens: as given, else as $HOSTPORTS_SOCKET says, else where it does."""
-    return os.fspath(given or os.environ.get("HOSTPORTS_SOCKET") or DEFAULT_SOCKET)
+    kit = os.environ.get("ROOTLESSKIT_STATE_DIR")
+    usual = f"{kit}/{_ROOTLESS_SOCKET}" if kit else DEFAULT_SOCKET
+    return os.fspath(given or os.environ.get("HOSTPORTS_SOCKET") or usual)
 
 
 class Calls(Generic[Answered]):

@@ -1,14 +1,14 @@
 """What the daemon is made of: the only place that names the real edges."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
 from hostports.core.rules.data import Settings
-from hostports.daemon.config import Config, FirewallChoice, Rootless
+from hostports.daemon.config import Config, FirewallChoice
 from hostports.daemon.relay import RelayKeeper
+from hostports.daemon.rootless import port_driver
 from hostports.daemon.sole import Claim, claim_namespace
 from hostports.engine import Edges, Engine
 from hostports.engine.registry import Registry
@@ -67,7 +67,8 @@ def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edg
 
     `around` may put something around the edges, to watch what they do or to break it.
     If that fails, all is as before, but for a relay that was started, and holds nothing. Raises
-    `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed`, `NotPermitted`.
+    `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed`,
+    `PortDriverFailed`, `NotPermitted`.
     """
     _refuse_unbuilt(config)
     with UndoStack() as undo:
@@ -81,6 +82,7 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     store = SqliteStore(config.state_file)
     undo.push(store.close)
     state = store.load()
+    driver = port_driver(config)
     sockets = LinuxHostSockets()
     relay = RelayKeeper(config.relay_socket, config.relay_settings) if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
@@ -94,6 +96,7 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
         sockets,
         firewall,
         relay.client if relay else None,
+        driver,
         conntrack=LinuxConntrack(),
         links=LinuxLinks(hairpin=relay is None),
         store=store,
@@ -136,12 +139,6 @@ def _refuse_unbuilt(config: Config) -> None:
     if config.firewall is FirewallChoice.NONE and not config.relay:
         raise UnusableValue(
             "--firewall none", "without a relay nothing would serve a port", "leave the relay on"
-        )
-    if config.rootless is Rootless.AUTO and "ROOTLESSKIT_STATE_DIR" in os.environ:
-        raise UnusableValue(
-            "ROOTLESSKIT_STATE_DIR",
-            "forwarding by RootlessKit is not built yet",
-            "start with --rootless off; ports are then published inside its namespace only",
         )
 
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
+from hostports.daemon.places import run_folder, state_folder
 from hostports.errors import UnusableValue
 from hostports.model.address import ANY_IPV4, IPAddress
 from hostports.model.port import PortRange
@@ -41,8 +42,8 @@ class LogFormat(Enum):
 class Config:
     """Everything that can be chosen. `socket` and `group` are the API's; no socket: in `run`."""
 
-    state: Path = Path("/var/lib/hostports")
-    run: Path = Path("/run/hostports")
+    state: Path = field(default_factory=state_folder)
+    run: Path = field(default_factory=run_folder)
     socket: Path | None = None
     group: str = ""
     firewall: FirewallChoice = FirewallChoice.AUTO

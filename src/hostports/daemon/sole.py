@@ -5,11 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hostports.daemon.places import run_folder
 from hostports.errors import DaemonThere, NotPermitted
 from hostports.lockfile import Locked, lock
 
-#: Of root alone: with a lock that others could take, they could keep the daemon from starting.
-_LOCKS: Final = Path("/run/hostports")
 _NAMESPACE: Final = Path("/proc/self/ns/net")
 
 
@@ -29,11 +28,15 @@ class Claim:
             self._path.parent.rmdir()
 
 
-def claim_namespace(locks: Path = _LOCKS) -> Claim:
+def claim_namespace(locks: Path | None = None) -> Claim:
     """Be the only daemon of this network namespace.
+
+    The locks are where only whom the namespace belongs to may write: with a lock that others could
+    take, they could keep the daemon from starting.
 
     Raises `DaemonThere`, which names the other one's process, or `NotPermitted`.
     """
+    locks = locks or run_folder()
     path = locks / f"netns-{_NAMESPACE.stat().st_ino}.lock"
     try:
         locks.mkdir(mode=0o755, parents=True, exist_ok=True)
