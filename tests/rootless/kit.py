@@ -15,7 +15,7 @@ from typing import IO, Final
 import pytest
 
 from tests.netns.namespaces import Namespace
-from tests.relay.waiting import PATIENCE_S, eventually
+from tests.relay.waiting import eventually
 
 PROJECT: Final = Path(__file__).parents[2]
 #: Debian packages that `make test` unpacks.
@@ -105,23 +105,20 @@ def rootlesskit(parent: Namespace, folder: Path, *flags: str) -> Iterator[Kit]:
     isolating = ("--state-dir=/mnt/home/state", "--pidns", "--copy-up=/etc", "--net=slirp4netns")
     waiting = ("sh", "-c", "echo ready; exec cat")
     command = [*_AS_USER, "rootlesskit", *isolating, "--disable-host-loopback", *flags, *waiting]
-    with (
-        parent.entered(),
-        (folder.parent / "rootlesskit.log").open("w+") as log,
-        subprocess.Popen(
-            ["unshare", "--mount", "sh", "-euc", _MOUNTS, "sh", str(folder), *command],  # noqa: S607
-            env=_ENVIRONMENT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdout
-        said = process.stdout.readline()
-        assert said == "ready\n", Path(log.name).read_text()
-        eventually(kit.child, "RootlessKit tells its child's pid")
-        yield kit
-        assert process.stdin
-        process.stdin.close()
-        process.wait(PATIENCE_S)
+    with (folder.parent / "rootlesskit.log").open("w+") as log:
+        with parent.entered():
+            process = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-euc", _MOUNTS, "sh", str(folder), *command],  # noqa: S607
+                env=_ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        # Whose end closes its standard input, for which the program inside waits.
+        with process:
+            assert process.stdout
+            said = process.stdout.readline()
+            assert said == "ready\n", Path(log.name).read_text()
+            eventually(kit.child, "RootlessKit tells its child's pid")
+            yield kit

@@ -102,7 +102,11 @@ def test_a_recorded_driver_is_understood(case: Case, driver: str, meant: PortDri
             {"driver": "gvisor-tap-vsock", "protos": None},
             PortDriverInfo("gvisor-tap-vsock", hides_clients=True),
         ),
-        ("3.0.0", {"driver": "builtin", "protos": [*BOTH]}, PortDriverInfo("builtin", BOTH)),
+        (
+            "3.0.0",
+            {"driver": "builtin", "protos": [*BOTH]},
+            PortDriverInfo("builtin", BOTH, hides_clients=True),
+        ),
         ("3.0.0", {"driver": "none", "protos": []}, PortDriverInfo("none")),
         ("1.1.0", None, PortDriverInfo()),
     ],

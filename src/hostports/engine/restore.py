@@ -36,8 +36,8 @@ def restore(
 ) -> Restoration:
     """Publish earlier bindings of an endpoint with their exact ports, each on its own.
 
-    One that is lost doesn't take others with it. Raises `FirewallFailed` or `RelayFailed`, which
-    concern all; then nothing is published.
+    One that is lost doesn't take others with it. Raises `FirewallFailed`, `RelayFailed` or
+    `StoreFailed`, which concern all; then nothing is published.
     """
     around = resources.circumstances()
     lost: list[Lost] = []

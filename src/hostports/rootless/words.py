@@ -20,9 +20,8 @@ _TAKEN: Final = ("address already in use", "conflict with ID", "proxy already ru
 #: libslirp's answer to whatever bind(2) refuses.
 _UNEXPLAINED: Final = "slirp_add_hostfwd failed"
 #: Drivers that open a connection of their own to the child, so that no client's address is left.
-#: From version 3 on, builtin keeps it.
+#: (builtin of version 3 keeps it where it can, and doesn't say where: that is no base for trust.)
 _HIDING: Final = ("builtin", "gvisor-tap-vsock")
-_FIRST_KEEPING: Final = 3
 
 
 def info_of(said: Json) -> PortDriverInfo:
@@ -40,7 +39,7 @@ def info_of(said: Json) -> PortDriverInfo:
         bool(driver.get("disallowLoopbackChildIP")),
         ip_address(child_ip) if child_ip else None,
         str(network.get("driver") or ""),
-        hides_clients=name in _HIDING and not _keeps(name, str(said.get("version") or "")),
+        hides_clients=name in _HIDING,
     )
 
 
@@ -94,8 +93,3 @@ def refusal(parent: SocketAddress, driver: str, message: str) -> HostportsError:
             "publish on one of `ip addr` there, or leave the host address out",
         )
     return PortDriverFailed(f"RootlessKit's port driver {driver!r} refuses {parent}: {message}")
-
-
-def _keeps(name: str, version: str) -> bool:
-    major = version.partition(".")[0]
-    return name == "builtin" and major.isdigit() and int(major) >= _FIRST_KEEPING
