@@ -70,7 +70,7 @@ def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edg
     `UnusableValue`, `DaemonThere`, `StoreFailed`, `FirewallFailed`, `RelayFailed`,
     `PortDriverFailed`, `NotPermitted`.
     """
-    _refuse_unbuilt(config)
+    _refuse_unserved(config)
     with UndoStack() as undo:
         return _composed(config, around, undo)
 
@@ -135,7 +135,7 @@ def take_down(composition: Composition) -> None:
     )
 
 
-def _refuse_unbuilt(config: Config) -> None:
+def _refuse_unserved(config: Config) -> None:
     if config.firewall is FirewallChoice.NONE and not config.relay:
         raise UnusableValue(
             "--firewall none", "without a relay nothing would serve a port", "leave the relay on"

@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeAlias
 from hostports.core.rules.data import Settings
 from hostports.core.rules.listing import guarded_families, holds_networks
 from hostports.core.rules.skeleton import TABLE
-from hostports.errors import DaemonThere, FirewallFailed
+from hostports.errors import DaemonThere, FirewallFailed, NotPermitted
 from hostports.linux.iptables import Iptables, IptablesFirewall, hosts_own, installed
 from hostports.linux.nftables import NftablesFirewall
 from hostports.model.address import Family
@@ -75,10 +75,13 @@ def whichever(
 
 
 def _holds(iptables: Iptables) -> bool:
-    """Whether a kind of iptables has chains of ours; one that doesn't work here has none."""
+    """Whether a kind of iptables has chains of ours; one that doesn't work here has none.
+
+    Nor has one that may not be used: in a user namespace only nft's kind may.
+    """
     try:
         return any(iptables.present(of).chains for of in iptables.families)
-    except FirewallFailed:
+    except (FirewallFailed, NotPermitted):
         return False
 
 
