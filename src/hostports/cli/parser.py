@@ -151,18 +151,8 @@ def _global_options(parser: Parser) -> None:
 def _daemon(parser: Parser) -> None:
     parser.argument_default = argparse.SUPPRESS  # what isn't given may be in the file
     add = parser.add_argument
-    add(
-        "--state",
-        metavar="DIR",
-        help="where the record is kept (default: /var/lib/hostports,"
-        " inside RootlessKit ~/.local/share/hostports)",
-    )
-    add(
-        "--run",
-        metavar="DIR",
-        help="where the sockets are (default: /run/hostports,"
-        " inside RootlessKit $ROOTLESSKIT_STATE_DIR/hostports)",
-    )
+    add("--state", metavar="DIR", help="where the record is kept (default: /var/lib/hostports)")
+    add("--run", metavar="DIR", help="where the sockets are (default: /run/hostports)")
     add("--config", metavar="FILE", help="a TOML file with these settings; flags win over it")
     add("--group", metavar="GROUP", help="the group that may use the API's socket")
     add(
