@@ -5,9 +5,14 @@ BIN := $(VENV)/bin
 # Programs of Debian's that tests use without installing them.
 UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld podman podman13 rootlesskit)
 
+# What the relay's compiled modules are made from, and what they were compiled to know.
+COMPILED := setup.py $(wildcard $(addprefix src/hostports/,model/*.py core/relay/*.py relay/*.py relay/*.c))
+
 .PHONY: setup iptables browser demo test lint types golden docs man bench soak clean
 
-setup: $(VENV)/.ready
+
+setup: $(VENV)/.ready $(VENV)/.compiled
+	@$(BIN)/python -c 'from hostports.relay.compiled import found; print("The relay", "is compiled." if found() else "runs interpreted.")'
 	@{ command -v nft && command -v ip; } >/dev/null || { apt-get update -q && apt-get install -qy nftables iproute2; }
 
 # Its tests want both kinds of it.
@@ -18,6 +23,11 @@ iptables:
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -qy python3-venv && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.compiled
+
+# Where that can't be, as without gcc, it says why, and the relay runs interpreted.
+$(VENV)/.compiled: $(COMPILED) | $(VENV)/.ready
+	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
 # Reads the PROXY protocol in a test.
@@ -60,7 +70,7 @@ $(VENV)/rootlesskit/.ready: | $(VENV)/.ready
 demo: setup
 	@demo/demo.sh
 
-test: lint types iptables browser $(UNPACKED)
+test: setup lint types iptables browser $(UNPACKED)
 	$(BIN)/pytest
 
 lint: setup
@@ -114,4 +124,4 @@ soak: setup $(VENV)/debian/.ready
 	$(BIN)/python -m tests.survival --instants 200
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .pytest_tmp .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .pytest_tmp .ruff_cache .hypothesis build src/*.egg-info src/hostports/relay/compiled

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from ipaddress import ip_address
@@ -43,9 +43,9 @@ class TcpForSctp(LinuxCalls):
         self.dialled.append((family, protocol))
         return super().dial(family, 0)
 
-    def set_option(self, descriptor: int, level: int, name: int, value: bytes) -> None:
-        self.options.append(Option(level, name, value))
-        super().set_option(descriptor, level, name, value)
+    def set_options(self, descriptor: int, options: Sequence[Option]) -> None:
+        self.options += options
+        super().set_options(descriptor, options)
 
     def end_output(self, descriptor: int) -> None:
         self.half_closed += 1

@@ -1,5 +1,8 @@
 """``python -m hostports.relay``: the relay process."""
 
-from hostports.relay.process import main
+from importlib import import_module
 
-main()
+from hostports.relay.compiled import use_compiled
+
+use_compiled()
+import_module("hostports.relay.process").main()

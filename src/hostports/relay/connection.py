@@ -13,6 +13,12 @@ from hostports.relay.streams import Streams
 
 #: What epoll tells of without being asked: EPOLLERR and EPOLLHUP.
 _FAILURE: Final = select.EPOLLET
+#: Looked up once, as an enumeration finds its members slowly.
+_BOTH: Final = Open.BOTH
+_NONE: Final = Open.NONE
+_BROKEN: Final = Open.BROKEN
+_TO_CONTAINER: Final = Way.TO_CONTAINER
+_TO_CLIENT: Final = Way.TO_CLIENT
 #: The container's answer to connect(2) is still on its way.
 _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EALREADY)
 
@@ -21,7 +27,7 @@ _UNDER_WAY: Final = (errno.EINPROGRESS, errno.EALREADY)
 class Destination:
     """The container's port: a packed socket address, the options of sockets to it, how they end.
 
-    `by_message` says that reads bring one message each (SCTP), not all the bytes there are.
+    `messages` is an event that is never told, EPOLLMSG, where reads bring one message each (SCTP).
     """
 
     family: int
@@ -29,7 +35,7 @@ class Destination:
     address: bytes
     options: tuple[Option, ...]
     ends: Ends
-    by_message: bool
+    messages: int
 
 
 class Owner(Protocol):
@@ -49,36 +55,37 @@ class Owner(Protocol):
 class Connection:
     """A client that was accepted, and the container that is dialled for it."""
 
+    #: What may be deleted, mypyc has to be told.
+    __deletable__ = ("to_client", "to_container")
     __slots__ = ("_client", "_container", "_open", "_owner", "streams", "to_client", "to_container")
 
-    def __init__(self, streams: Streams, owner: Owner, client: int, container: int) -> None:
+    def __init__(
+        self, streams: Streams, owner: Owner, client: int, container: int, prologue: bytes
+    ) -> None:
         self.streams = streams
-        by_message = owner.destination.by_message
-        self.to_container = Flow(self, Way.TO_CONTAINER, client, container, by_message=by_message)
-        self.to_client = Flow(self, Way.TO_CLIENT, container, client, by_message=by_message)
-        self.to_container.twin, self.to_client.twin = self.to_client, self.to_container
+        messages = owner.destination.messages
+        self.to_container = Flow(self, _TO_CONTAINER, client, container, messages, prologue)
+        self.to_client = Flow(self, _TO_CLIENT, container, client, messages, b"")
         self._owner = owner
         self._client = client
         self._container = container
-        self._open = Open.BOTH
+        self._open = _BOTH
 
     def start(self) -> None:
         """Dial the container; on one host it has often answered when connect(2) returns."""
-        calls, destination = self.streams.calls, self._owner.destination
-        for option in destination.options:
-            calls.set_option(self._container, *option)
+        destination = self._owner.destination
+        poller, calls = self.streams.poller, self.streams.calls
+        calls.set_options(self._container, destination.options)
         state = calls.connect(self._container, destination.address)
-        if state == errno.EINPROGRESS:
-            state = calls.connect(self._container, destination.address)
         if state == 0:
-            self.streams.poller.watch(self._container, INPUT, self.to_client)
+            poller.watch(self._container, INPUT, self.to_client)
             # What the client has said goes on before anything else: the container works meanwhile.
             self.to_container.try_to_pump()
-            if self._open is not Open.NONE:
-                self.streams.poller.watch(self._client, INPUT, self.to_container)
+            if self._open is not _NONE:
+                poller.watch(self._client, INPUT, self.to_container)
         elif state in _UNDER_WAY:
-            self.streams.poller.watch(self._container, BOTH, self)
-            self.streams.poller.watch(self._client, _FAILURE, _Early(self))
+            poller.watch(self._container, BOTH, self)
+            poller.watch(self._client, _FAILURE, _Early(self))
             self.streams.connecting(self)
         else:
             self._fail(state)
@@ -101,21 +108,27 @@ class Connection:
         """The container had time enough to answer."""
         self._fail(errno.ETIMEDOUT)
 
+    def writable(self, way: Way) -> None:
+        """A peer takes more, which the other way than that from it may wait for."""
+        other = self._other(way)
+        if other.stalled:
+            other.try_to_pump()
+
     def ended(self, way: Way) -> None:
         """All of one way has been passed on: tell the peer, or close when nothing is open."""
         self._open = self._owner.destination.ends[self._open, way]
-        if self._open is Open.NONE:
+        if self._open is _NONE:
             self._close()
-        elif self._open is not Open.BROKEN:
-            target = self._container if way is Way.TO_CONTAINER else self._client
+        elif self._open is not _BROKEN:
+            target = self._container if way is _TO_CONTAINER else self._client
             self.streams.calls.end_output(target)
 
     def broken(self, way: Way) -> None:
         """A socket failed: what the other side said before may still pass, then both are reset."""
-        if self._open is Open.NONE:
+        if self._open is _NONE:
             return
-        self._open = Open.BROKEN
-        other = self.to_client if way is Way.TO_CONTAINER else self.to_container
+        self._open = _BROKEN
+        other = self._other(way)
         if not other.done:
             with suppress(OSError):
                 other.pump()
@@ -123,24 +136,29 @@ class Connection:
 
     def reset(self) -> None:
         """Close at once; the peers see a reset, not an end."""
-        if self._open is not Open.NONE:
+        if self._open is not _NONE:
             reset_on_close(self.streams.calls, self._client)
             reset_on_close(self.streams.calls, self._container)
-            self._open = Open.NONE
+            self._open = _NONE
+            self.streams.answered(self)
             self._close()
 
     def _fail(self, number: int) -> None:
         self._owner.failed(number)
         self.reset()
 
+    def _other(self, way: Way) -> Flow:
+        return self.to_client if way is _TO_CONTAINER else self.to_container
+
     def _close(self) -> None:
-        self.streams.answered(self)
-        self.to_client.release()
-        self.to_container.release()
-        self.streams.poller.close(self._client)
-        self.streams.poller.close(self._container)
+        for each in (self.to_client, self.to_container):
+            if not each.done:
+                each.release()
+        poller = self.streams.poller
+        poller.close(self._client)
+        poller.close(self._container)
         self._owner.gone(self)
-        del self.to_client, self.to_container
+        del self.to_client, self.to_container  # they name us, and nothing looks for such circles
 
 
 class _Early:

@@ -7,41 +7,38 @@ is the kernel's. Sockets are edge-triggered: a way reads until there is no more,
 full.
 """
 
-import ctypes
+import errno
 import os
 import select
+import socket
 from typing import Final, Protocol
 
 from hostports.core.relay.half_close import Way
+from hostports.relay.calls import ROOM
 from hostports.relay.pipes import PIPE_SIZE, Pipe
 from hostports.relay.streams import Streams
 
 #: What a connection's sockets are watched for, and those of them that a way may write to again.
-INPUT: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+INPUT: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 BOTH: Final = INPUT | select.EPOLLOUT
 #: The source's end, or failure, is known to come behind what can be read; the end, and no failure.
-_ENDING: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_ENDING: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 _READABLE: Final = select.EPOLLIN | _ENDING
 _END: Final = select.EPOLLRDHUP
 _GONE: Final = select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT
 
-#: Bytes of the buffer; what a read brings never outlives the turn, or is copied.
-_SIZE: Final = 1 << 16
-_BUFFER: Final = bytearray(_SIZE)
-_BUFFERS: Final = [_BUFFER]
-_VIEW: Final = memoryview(_BUFFER)
-_START: Final = ctypes.addressof(ctypes.c_char.from_buffer(_BUFFER))
 #: Reads of at least this many bytes, this many times in a row, are a bulk transfer.
 _LARGE: Final = 1 << 15
 _BULK: Final = 3
 #: Reads in one turn, so that no connection keeps the others waiting.
 _TURN: Final = 8
 
+#: What a call says that would have to wait.
+_WAIT: Final = -errno.EAGAIN
+_MORE: Final = socket.MSG_MORE
 _MOVE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
-_readv: Final = os.readv
-_write: Final = os.write
 _splice: Final = os.splice
 
 
@@ -51,6 +48,10 @@ class Ends(Protocol):
     @property
     def streams(self) -> Streams:
         """The poller and the pipes."""
+        ...
+
+    def writable(self, way: Way) -> None:
+        """A way's source takes again what the other way has for it."""
         ...
 
     def ended(self, way: Way) -> None:
@@ -63,30 +64,29 @@ class Ends(Protocol):
 
 
 class Flow:
-    """A way of a connection: `source` is read, `target` is written to."""
+    """A way of a connection: `source` is read, `target` is written to.
+
+    With `messages` each read brings one message (SCTP), not all the bytes there are.
+    """
 
     __slots__ = (
-        "_by_message",
         "_connection",
-        "_ending",
         "_large",
         "_pipe",
         "_piped",
-        "_stalled",
+        "_read_on",
         "_unsent",
         "_watched_for_output",
         "done",
         "moved",
         "source",
+        "stalled",
         "target",
-        "twin",
         "way",
     )
 
-    twin: "Flow"
-
-    def __init__(
-        self, connection: Ends, way: Way, source: int, target: int, *, by_message: bool
+    def __init__(  # noqa: PLR0913, PLR0917 - whose way it is, and between whom
+        self, connection: Ends, way: Way, source: int, target: int, messages: int, prologue: bytes
     ) -> None:
         self.source = source
         self.target = target
@@ -95,36 +95,33 @@ class Flow:
         self.moved = 0
         #: Whether the end has been reached and passed on, or the connection closed.
         self.done = False
+        #: Whether it waits until the target takes more.
+        self.stalled = False
         self._connection = connection
-        self._by_message = by_message
-        #: Events that told of the source's end.
-        self._ending = 0
-        self._unsent = b""
+        #: Why there may be more behind a short read: events that told of the source's end.
+        self._read_on = messages
+        #: What goes to the target before anything else is read.
+        self._unsent = prologue
         self._pipe: Pipe | None = None
         self._piped = 0
         self._large = 0
-        self._stalled = False
         self._watched_for_output = False
-
-    def prepend(self, header: bytes) -> None:
-        """Send something before the first byte of the source."""
-        self._unsent = header
 
     def ready(self, events: int) -> None:
         """The source has something to say, or takes again what the other way has for it."""
-        if events & _WRITABLE and self.twin._stalled:  # noqa: SLF001 - the same class
-            self.twin.try_to_pump()
+        if events & _WRITABLE:
+            self._connection.writable(self.way)
         if self.done:
             if events & _GONE:
                 self._connection.broken(self.way)
         elif events & _READABLE:
-            self._ending |= events & _ENDING
-            if not self._stalled:
+            self._read_on |= events & _ENDING
+            if not self.stalled:
                 self.try_to_pump()
 
     def go_on(self) -> None:
         """Take another turn."""
-        if not self.done and not self._stalled:
+        if not self.done and not self.stalled:
             self.try_to_pump()
 
     def try_to_pump(self) -> None:
@@ -135,64 +132,68 @@ class Flow:
             self._connection.broken(self.way)
 
     def pump(self) -> None:
-        """Pass on what there is; raises `OSError` if a socket fails.
-
-        A read that doesn't fill the buffer has emptied the source, unless its end is known to wait
-        behind it: an end that came along with data gives no event of its own.
-        """
+        """Pass on what there is; raises `OSError` if a socket fails."""
         if self._pipe is not None:
             self._pump_through_pipe(self._pipe)
         elif not self._unsent or self._send(self._unsent):
             self._pump_through_buffer()
 
+    def release(self) -> None:
+        """Give back what the way has; it is over."""
+        self.done = True
+        self.stalled = False
+        self._unsent = b""
+        self._give_pipe_back()
+
     def _pump_through_buffer(self) -> None:
-        source = self.source
-        read_on = self._by_message or self._ending
+        """Pass on until the source is empty, as after a read that doesn't fill the buffer.
+
+        But an end that came along with data gives no event of its own: so it is looked for, unless
+        all is known to have come, and that nothing but the end is left.
+        """
+        calls = self._connection.streams.calls
+        last = self._read_on == _END
+        flags = _MORE if last else 0
         for _ in range(_TURN):
-            try:
-                count = _readv(source, _BUFFERS)
-            except BlockingIOError:
+            count = calls.read(self.source)
+            if count <= 0:
+                if count != _WAIT:
+                    self._nothing_read(count)
                 return
-            if count == 0:
-                self._end()
+            sent = calls.write(self.target, count, flags)
+            if sent != count:
+                self._not_all_sent(sent, count)
                 return
-            try:
-                sent = self._pass_on(count)
-            except BlockingIOError:
-                sent = 0
-            self.moved += sent
-            if sent < count:
-                self._stall(bytes(_VIEW[sent:count]))
-                return
+            self.moved += count
             if count < _LARGE:
                 self._large = 0
             elif pipe := self._pipe_for_bulk():
                 self._pump_through_pipe(pipe)
                 return
-            if count < _SIZE and not read_on:
-                return
+            if count < ROOM:
+                if last:
+                    self._end()
+                    return
+                if not self._read_on:
+                    return
         self._connection.streams.poller.again(self)
 
-    def release(self) -> None:
-        """Give back what the way has; it is over."""
-        self.done = True
-        self._stalled = False
-        self._unsent = b""
-        self._give_pipe_back()
-        del self.twin  # they name each other, and nothing looks for such circles
+    def _nothing_read(self, count: int) -> None:
+        if count < 0:
+            raise OSError(-count, os.strerror(-count))
+        self._end()
 
-    def _pass_on(self, count: int) -> int:
-        """Send what was read; how much of it."""
-        if self._ending != _END or self._by_message:
-            return _write(self.target, _BUFFER if count == _SIZE else _VIEW[:count])
-        sent = self._connection.streams.calls.send_before_end(self.target, _START, count)
-        if sent < 0:
+    def _not_all_sent(self, sent: int, count: int) -> None:
+        if sent == _WAIT:
+            sent = 0
+        elif sent < 0:
             raise OSError(-sent, os.strerror(-sent))
-        return sent
+        self.moved += sent
+        self._stall(self._connection.streams.calls.rest(sent, count))
 
     def _send(self, unsent: bytes) -> bool:
         try:
-            sent = _write(self.target, unsent)
+            sent = os.write(self.target, unsent)
         except BlockingIOError:
             sent = 0
         self.moved += sent
@@ -200,13 +201,13 @@ class Flow:
             self._stall(unsent[sent:])
             return False
         self._unsent = b""
-        self._stalled = False
+        self.stalled = False
         return True
 
     def _stall(self, unsent: bytes = b"") -> None:
         """Wait until the target takes more."""
         self._unsent = unsent
-        self._stalled = True
+        self.stalled = True
         if not self._watched_for_output:
             self._watched_for_output = True
             self._connection.streams.poller.change(self.target, BOTH)
@@ -221,7 +222,7 @@ class Flow:
     def _pump_through_pipe(self, pipe: Pipe) -> None:
         outlet, inlet = pipe
         source, target = self.source, self.target
-        self._stalled = False
+        self.stalled = False
         for _ in range(_TURN):
             ended = waiting = False
             try:

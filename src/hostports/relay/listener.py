@@ -97,6 +97,8 @@ class StreamListener:
             client = accept(listening)
             if client >= 0:
                 self._take(client)
+                if not self._streams.poller.busy:
+                    return  # nobody else, most likely; else we are told so at once
             elif -client == errno.EAGAIN:
                 return
             elif -client not in _NEXT:
@@ -139,7 +141,8 @@ class StreamListener:
         self._moved_to_container += connection.to_container.moved
         self._moved_to_client += connection.to_client.moved
         self._streams.closed(self)
-        self._tell_if_ended()
+        if self._ended is not None:
+            self._tell_if_ended()
 
     def _tell_if_ended(self) -> None:
         if self._ended is not None and not self._connections:
@@ -183,8 +186,7 @@ class StreamListener:
             self.failed(-container)
             self._refuse(client, listed=True)
             return
-        connection = Connection(self._streams, self, client, container)
-        connection.to_container.prepend(prologue)
+        connection = Connection(self._streams, self, client, container, prologue)
         self._connections[connection] = None
         self._opened += 1
         self._streams.opened()
@@ -214,11 +216,11 @@ def _destination(binding: PortBinding, listening: socket.socket) -> Destination:
     if binding.protocol is Protocol.SCTP:
         protocol = socket.IPPROTO_SCTP
         streams = Option(protocol, _SCTP_INITMSG, _MOST_STREAMS)
-        return Destination(family, protocol, address, (streams,), SCTP_ENDS, by_message=True)
+        return Destination(family, protocol, address, (streams,), SCTP_ENDS, select.EPOLLMSG)
     # What a client wrote alone arrives alone.
     _set(listening, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     options = _options(((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *_keepalive(listening)))
-    return Destination(family, 0, address, options, TCP_ENDS, by_message=False)
+    return Destination(family, 0, address, options, TCP_ENDS, 0)
 
 
 def _keepalive(listening: socket.socket) -> list[tuple[int, int, int]]:

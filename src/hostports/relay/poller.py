@@ -35,6 +35,8 @@ class Poller:
 
     def __init__(self) -> None:
         self.now = monotonic()
+        #: Whether more than one event came at once.
+        self.busy = False
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._again: dict[Continued, None] = {}
@@ -90,6 +92,7 @@ class Poller:
         """One round: wait at most some seconds (-1 means without end), then serve what is due."""
         events = self._epoll.poll(seconds, _BATCH)
         self.now = monotonic()
+        self.busy = len(events) > 1
         handlers = self._handlers
         for descriptor, event in events:
             handler = handlers.get(descriptor)

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from hostports.errors import quoted
 from hostports.model.relay import RelaySettings
 from hostports.privileges import drop_privileges, raise_descriptor_limit
-from hostports.relay.calls import LinuxCalls
+from hostports.relay.calls import kernel_calls
 from hostports.relay.control import Control
 from hostports.relay.holdings import Holdings
 from hostports.relay.log import Log
@@ -46,7 +46,7 @@ def serve(control: socket.socket, settings: RelaySettings) -> None:
     gc.disable()
     poller = Poller()
     log = Log(poller)
-    streams = Streams(poller, LinuxCalls(), log, settings)
+    streams = Streams(poller, kernel_calls(), log, settings)
     holdings = Holdings(poller, streams, Datagrams(poller, log, settings))
     Control(poller, log, control, holdings)
     poller.run()

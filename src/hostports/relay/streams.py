@@ -53,6 +53,7 @@ class Streams:
         self._connecting: dict[Connecting, float] = {}
         self._reserve: int | None = None
         self._retrying = False
+        self._looking = False
 
     def full(self) -> str:
         """Why no connection can be accepted now; empty if one can."""
@@ -103,7 +104,8 @@ class Streams:
 
     def connecting(self, connection: Connecting) -> None:
         """Let a connection give up when its container doesn't answer in time."""
-        if not self._connecting:
+        if not self._looking:
+            self._looking = True
             self.poller.call_in(_LOOK_S, self._look_at_connecting)
         self._connecting[connection] = self.poller.now + self.settings.connect_timeout_s
 
@@ -116,7 +118,8 @@ class Streams:
         late = [each for each, deadline in self._connecting.items() if deadline <= now]
         for each in late:
             each.give_up()
-        if self._connecting:
+        self._looking = bool(self._connecting)
+        if self._looking:
             self.poller.call_in(_LOOK_S, self._look_at_connecting)
 
     def _restock(self) -> bool:

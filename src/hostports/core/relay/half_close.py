@@ -6,18 +6,18 @@ section 9), so there the end of one way is the end of both.
 """
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 
-class Way(Enum):
+class Way(IntEnum):
     """A direction of a connection."""
 
     TO_CONTAINER = auto()
     TO_CLIENT = auto()
 
 
-class Open(Enum):
+class Open(IntEnum):
     """Which ways of a connection are open."""
 
     BOTH = auto()
