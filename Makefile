@@ -10,7 +10,6 @@ COMPILED := setup.py $(wildcard $(addprefix src/hostports/,model/*.py core/relay
 
 .PHONY: setup iptables browser demo test lint types golden docs man bench soak clean
 
-
 setup: $(VENV)/.ready $(VENV)/.compiled
 	@$(BIN)/python -c 'from hostports.relay.compiled import found; print("The relay", "is compiled." if found() else "runs interpreted.")'
 	@{ command -v nft && command -v ip; } >/dev/null || { apt-get update -q && apt-get install -qy nftables iproute2; }

@@ -57,15 +57,25 @@ class Connection:
 
     #: What may be deleted, mypyc has to be told.
     __deletable__ = ("to_client", "to_container")
-    __slots__ = ("_client", "_container", "_open", "_owner", "streams", "to_client", "to_container")
+    __slots__ = (
+        "_client",
+        "_container",
+        "_open",
+        "_owner",
+        "_streams",
+        "to_client",
+        "to_container",
+    )
 
     def __init__(
         self, streams: Streams, owner: Owner, client: int, container: int, prologue: bytes
     ) -> None:
-        self.streams = streams
         messages = owner.destination.messages
-        self.to_container = Flow(self, _TO_CONTAINER, client, container, messages, prologue)
-        self.to_client = Flow(self, _TO_CLIENT, container, client, messages, b"")
+        self.to_container = Flow(
+            streams, self, _TO_CONTAINER, client, container, messages, prologue
+        )
+        self.to_client = Flow(streams, self, _TO_CLIENT, container, client, messages, b"")
+        self._streams = streams
         self._owner = owner
         self._client = client
         self._container = container
@@ -74,7 +84,7 @@ class Connection:
     def start(self) -> None:
         """Dial the container; on one host it has often answered when connect(2) returns."""
         destination = self._owner.destination
-        poller, calls = self.streams.poller, self.streams.calls
+        poller, calls = self._streams.poller, self._streams.calls
         calls.set_options(self._container, destination.options)
         state = calls.connect(self._container, destination.address)
         if state == 0:
@@ -86,20 +96,20 @@ class Connection:
         elif state in _UNDER_WAY:
             poller.watch(self._container, BOTH, self)
             poller.watch(self._client, _FAILURE, _Early(self))
-            self.streams.connecting(self)
+            self._streams.connecting(self)
         else:
             self._fail(state)
 
     def ready(self, events: int) -> None:  # noqa: ARG002 - connect(2) knows more than they say
         """The container has answered."""
-        state = self.streams.calls.connect(self._container, self._owner.destination.address)
+        state = self._streams.calls.connect(self._container, self._owner.destination.address)
         if state == 0:
-            self.streams.answered(self)
-            self.streams.poller.hand_over(self._container, self.to_client)
-            self.streams.poller.hand_over(self._client, self.to_container)
+            self._streams.answered(self)
+            self._streams.poller.hand_over(self._container, self.to_client)
+            self._streams.poller.hand_over(self._client, self.to_container)
             # Asked for anew, it is told again what came along with the answer, as a greeting does.
-            self.streams.poller.change(self._container, INPUT)
-            self.streams.poller.change(self._client, INPUT)
+            self._streams.poller.change(self._container, INPUT)
+            self._streams.poller.change(self._client, INPUT)
             self.to_container.try_to_pump()
         elif state not in _UNDER_WAY:
             self._fail(state)
@@ -121,7 +131,7 @@ class Connection:
             self._close()
         elif self._open is not _BROKEN:
             target = self._container if way is _TO_CONTAINER else self._client
-            self.streams.calls.end_output(target)
+            self._streams.calls.end_output(target)
 
     def broken(self, way: Way) -> None:
         """A socket failed: what the other side said before may still pass, then both are reset."""
@@ -137,10 +147,10 @@ class Connection:
     def reset(self) -> None:
         """Close at once; the peers see a reset, not an end."""
         if self._open is not _NONE:
-            reset_on_close(self.streams.calls, self._client)
-            reset_on_close(self.streams.calls, self._container)
+            reset_on_close(self._streams.calls, self._client)
+            reset_on_close(self._streams.calls, self._container)
             self._open = _NONE
-            self.streams.answered(self)
+            self._streams.answered(self)
             self._close()
 
     def _fail(self, number: int) -> None:
@@ -154,7 +164,7 @@ class Connection:
         for each in (self.to_client, self.to_container):
             if not each.done:
                 each.release()
-        poller = self.streams.poller
+        poller = self._streams.poller
         poller.close(self._client)
         poller.close(self._container)
         self._owner.gone(self)

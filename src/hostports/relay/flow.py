@@ -45,11 +45,6 @@ _splice: Final = os.splice
 class Ends(Protocol):
     """The connection, as its ways need it."""
 
-    @property
-    def streams(self) -> Streams:
-        """The poller and the pipes."""
-        ...
-
     def writable(self, way: Way) -> None:
         """A way's source takes again what the other way has for it."""
         ...
@@ -75,6 +70,7 @@ class Flow:
         "_pipe",
         "_piped",
         "_read_on",
+        "_streams",
         "_unsent",
         "_watched_for_output",
         "done",
@@ -86,7 +82,14 @@ class Flow:
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - whose way it is, and between whom
-        self, connection: Ends, way: Way, source: int, target: int, messages: int, prologue: bytes
+        self,
+        streams: Streams,
+        connection: Ends,
+        way: Way,
+        source: int,
+        target: int,
+        messages: int,
+        prologue: bytes,
     ) -> None:
         self.source = source
         self.target = target
@@ -97,6 +100,7 @@ class Flow:
         self.done = False
         #: Whether it waits until the target takes more.
         self.stalled = False
+        self._streams = streams
         self._connection = connection
         #: Why there may be more behind a short read: events that told of the source's end.
         self._read_on = messages
@@ -151,7 +155,7 @@ class Flow:
         But an end that came along with data gives no event of its own: so it is looked for, unless
         all is known to have come, and that nothing but the end is left.
         """
-        calls = self._connection.streams.calls
+        calls = self._streams.calls
         last = self._read_on == _END
         flags = _MORE if last else 0
         for _ in range(_TURN):
@@ -176,7 +180,7 @@ class Flow:
                     return
                 if not self._read_on:
                     return
-        self._connection.streams.poller.again(self)
+        self._streams.poller.again(self)
 
     def _nothing_read(self, count: int) -> None:
         if count < 0:
@@ -189,7 +193,7 @@ class Flow:
         elif sent < 0:
             raise OSError(-sent, os.strerror(-sent))
         self.moved += sent
-        self._stall(self._connection.streams.calls.rest(sent, count))
+        self._stall(self._streams.calls.rest(sent, count))
 
     def _send(self, unsent: bytes) -> bool:
         try:
@@ -210,13 +214,13 @@ class Flow:
         self.stalled = True
         if not self._watched_for_output:
             self._watched_for_output = True
-            self._connection.streams.poller.change(self.target, BOTH)
+            self._streams.poller.change(self.target, BOTH)
 
     def _pipe_for_bulk(self) -> Pipe | None:
         self._large += 1
         if self._large >= _BULK:
             self._large = 0
-            self._pipe = self._connection.streams.pipes.take()
+            self._pipe = self._streams.pipes.take()
         return self._pipe
 
     def _pump_through_pipe(self, pipe: Pipe) -> None:
@@ -245,11 +249,11 @@ class Flow:
             if ended and not self._piped:
                 self._end()
                 return
-        self._connection.streams.poller.again(self)
+        self._streams.poller.again(self)
 
     def _give_pipe_back(self) -> None:
         if self._pipe is not None:
-            self._connection.streams.pipes.give(self._pipe, empty=not self._piped)
+            self._streams.pipes.give(self._pipe, empty=not self._piped)
             self._pipe = None
 
     def _end(self) -> None:
