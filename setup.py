@@ -17,7 +17,7 @@ sys.path.insert(0, str(SOURCE))
 
 from hostports.relay.compiled import MODULES, build_folder  # noqa: E402 - found by the line above
 
-#: What keeps something from being compiled: mypyc ends a process that it can't serve.
+#: No compiler, no headers of Python, or a mypyc that doesn't know what we write: it ends a process.
 REASONS = (Exception, SystemExit)
 
 
@@ -26,15 +26,21 @@ class BuildApart(build_ext):
 
     def finalize_options(self) -> None:
         """Now that something is to be compiled, let mypyc translate."""
-        self.distribution.ext_modules = [*_translated(), *self.distribution.ext_modules]
+        try:
+            translated = _translated()
+        except REASONS as error:
+            _tell(error)
+            self.distribution.ext_modules = []
+        else:
+            self.distribution.ext_modules = [*translated, *self.distribution.ext_modules]
         super().finalize_options()
 
     def run(self) -> None:
         """Build all of it or nothing."""
         try:
             super().run()
-        except REASONS as error:  # no compiler, no headers of Python
-            logging.warning("hostports: the relay will run interpreted: %s", error)
+        except REASONS as error:
+            _tell(error)
             shutil.rmtree(Path(self.build_lib, _folder()), ignore_errors=True)
 
     def get_ext_fullpath(self, ext_name: str) -> str:
@@ -54,11 +60,11 @@ def _folder() -> Path:
 def _translated() -> list[Extension]:
     from mypyc.build import mypycify  # noqa: PLC0415 - takes a while, and most commands need none
 
-    try:
-        return mypycify([str(RELAY / f"{name}.py") for name in MODULES], opt_level="3")
-    except REASONS as error:
-        logging.warning("hostports: the relay will be compiled in part only: %s", error)
-        return []
+    return mypycify([str(RELAY / f"{name}.py") for name in MODULES], opt_level="3")
+
+
+def _tell(error: BaseException) -> None:
+    logging.warning("hostports: the relay will run interpreted: %s", error)
 
 
 setup(

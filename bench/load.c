@@ -290,7 +290,8 @@ static void connect_often(char **arguments) {
     for (int number = atoi(arguments[0]); number > 0; number--)
         start_exchange();
     double exchanges = rate(&counters->exchanges, atof(arguments[1]));
-    printf("{\"per second\": %.1f, \"failed\": %llu}\n", exchanges, counters->failures);
+    printf("{\"per second\": %.1f, \"failed\": %llu, \"made\": %llu}\n", exchanges,
+           counters->failures, counters->exchanges);
 }
 
 static int by_size(const void *left, const void *right) {

@@ -31,10 +31,12 @@ from hostports.errors import HostportsError
 from hostports.interfaces import RelayedBinding
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.port import PortBinding, Protocol
+from hostports.relay import compiled
 from hostports.relay.client import RelayClient
 from hostports.relay.launch import start_relay
 from tests.netns.namespaces import Namespace
 from tests.relay.lab import BRIDGE_IPV4, CONTAINER_IPV4, HOST_IPV4, Lab, lab
+from tests.relay.proc import Process
 
 LOAD = Path(__file__).with_name("load.c")
 #: Unpacks Debian's docker-proxy where it runs; what is not installed starts no daemon.
@@ -185,6 +187,14 @@ class Stand:
         with self._loaded(*arguments, self.seconds) as figures:
             return figures
 
+    def exchanges(self, at_a_time: int) -> Figures:
+        """Short connections, and what each costs the subject."""
+        self.subject.publish(SERVICES)
+        before = self._processor_time()
+        with self._loaded("connect", at_a_time, self.seconds) as figures:
+            spent = self._processor_time() - before
+        return {**figures, "CPU": 1e6 * spent / figures["made"]}
+
     def ports(self, number: int) -> Figures:
         """What ports without clients need."""
         before = self.memory()
@@ -206,6 +216,10 @@ class Stand:
         fields = (line.split() for rollup in rollups for line in rollup.read_text().splitlines())
         return sum(1024 * int(value) for name, value, *_ in fields if name == f"{kind}:")
 
+    def _processor_time(self) -> float:
+        """Seconds that the subject's processes have used."""
+        return sum(Process(pid).processor_time() for pid in self.subject.processes())
+
     @contextmanager
     def _loaded(self, *arguments: object) -> Iterator[Figures]:
         """A load's figures; what it holds, it holds until the end of the block."""
@@ -225,8 +239,8 @@ MEASUREMENTS: Mapping[str, Callable[[Stand], Figures]] = {
     "down-1": lambda stand: stand.speed("down", 1),
     "down-4": lambda stand: stand.speed("down", 4),
     "tcp-ping": lambda stand: stand.speed("tcp-ping"),
-    "connect-1": lambda stand: stand.speed("connect", 1),
-    "connect-64": lambda stand: stand.speed("connect", 64),
+    "connect-1": lambda stand: stand.exchanges(1),
+    "connect-64": lambda stand: stand.exchanges(64),
     "udp-60k-64": lambda stand: stand.speed("flood", 64, 60_000),
     "udp-60k-1400": lambda stand: stand.speed("flood", 1400, 60_000),
     "udp-max-64": lambda stand: stand.speed("flood", 64, 0),
@@ -279,8 +293,10 @@ ROWS = (
     Row("tcp-ping", "p99", "  p99 in us"),
     Row("connect-1", "per second", "TCP connections/s, 1 at a time", FASTER),
     Row("connect-1", "failed", "  failed", NONE),
+    Row("connect-1", "CPU", "  CPU of each in us"),
     Row("connect-64", "per second", "TCP connections/s, 64 at a time", FASTER),
     Row("connect-64", "failed", "  failed", NONE),
+    Row("connect-64", "CPU", "  CPU of each in us"),
     Row("udp-60k-64", "per second", "UDP, 64 B, 60,000/s sent: arrived/s"),
     Row("udp-60k-64", "lost %", "  lost in %", NONE),
     Row("udp-60k-1400", "per second", "UDP, 1400 B, 60,000/s sent: arrived/s"),
@@ -400,6 +416,7 @@ def main() -> None:
             DOCKER_PROXY: DockerProxy(docker_proxy),
             OURS: OurRelay(folder),
         }
+        print(f"our relay {'is compiled' if compiled.found() else 'runs interpreted'}")
         chosen = {each: subjects[each] for each in asked.subject or subjects}
         for text in Bench(chosen, load, asked.rounds, asked.seconds).table(asked.only):
             print(text, flush=True)
