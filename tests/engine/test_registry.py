@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -225,6 +226,13 @@ def test_what_is_published_is_shown_with_its_ways_and_since_when(site: Site) -> 
     assert [each.path for each in ports] == [Path.NAT_AND_RELAY] * 2
     assert {each.created for each in ports} == {site.clock.now()}
     assert site.registry.ports() == site.registry.ports("web") == list(ports)
+
+
+def test_a_port_is_recorded_as_published_when_it_is_shown_to_be(site: Site) -> None:
+    site.clock.step = timedelta(seconds=1)
+    site.web()
+    site.publish("8080:80")
+    assert site.store.load().bindings == site.registry.engine.created()
 
 
 def test_without_a_relay_nat_is_the_only_way() -> None:

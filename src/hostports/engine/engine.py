@@ -36,7 +36,7 @@ class Engine:
     def publish(self, request: PublishRequest) -> publish.Publication:
         """Publish all that is asked for, or raise and leave everything as it was."""
         publication = publish.publish(self.resources, request)
-        self._add(publication.bindings)
+        self.resources.published.add(dict.fromkeys(publication.bindings, publication.at))
         return publication
 
     def restore(
@@ -50,7 +50,9 @@ class Engine:
         `created` are the times of their first publication, where these are known.
         """
         restoration = restore.restore(self.resources, endpoint, bindings)
-        self._add(restoration.bindings, created)
+        now = self.resources.edges.clock.now()
+        since = {each: created.get(each, now) for each in restoration.bindings}
+        self.resources.published.add(since)
         return restoration
 
     def adopt(self, created: Mapping[PortBinding, datetime]) -> None:
@@ -85,11 +87,3 @@ class Engine:
     def created(self) -> dict[PortBinding, datetime]:
         """All published bindings, with the time of their publication."""
         return self.resources.published.created()
-
-    def _add(
-        self,
-        bindings: Iterable[PortBinding],
-        created: Mapping[PortBinding, datetime] = MappingProxyType({}),
-    ) -> None:
-        now = self.resources.edges.clock.now()
-        self.resources.published.add({each: created.get(each, now) for each in bindings})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from hostports.core.expand import PublishRequest, expand
@@ -15,8 +16,12 @@ from hostports.model.port import PortBinding
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What came of a request: bindings in order of allocation, and what its sender should know."""
+    """What came of a request: bindings in order of allocation, and what its sender should know.
 
+    `at` is when they were recorded.
+    """
+
+    at: datetime
     bindings: tuple[PortBinding, ...]
     warnings: tuple[str, ...] = ()
 
@@ -27,7 +32,7 @@ def publish(resources: Resources, request: PublishRequest) -> Publication:
     Raises what `Reservation.take` raises, `UnsupportedProtocol`, `StoreFailed`, `FirewallFailed`
     or `RelayFailed`; then all is as before, or notes on the error say what is not.
     """
-    around = resources.circumstances()
+    around, at = resources.circumstances(), resources.edges.clock.now()
     expansion = expand(request, around)
     with UndoStack() as undo:
         reservations = []
@@ -36,13 +41,13 @@ def publish(resources: Resources, request: PublishRequest) -> Publication:
             undo.push(reservation.free)
             reservation.take()
             reservations.append(reservation)
-        _record(resources, reservations, undo)
+        _record(resources, reservations, undo, at)
         open_firewall(resources, reservations, undo)
         for reservation in reservations:
-            _listen(resources, reservation, undo)
+            _listen(resources, reservation, undo, at)
         hand_to_relay(resources.edges, reservations, undo)
         resources.forget_flows(bindings_of(reservations))
-    return Publication(bindings_of(reservations), expansion.warnings)
+    return Publication(at, bindings_of(reservations), expansion.warnings)
 
 
 def bindings_of(reservations: Iterable[Reservation]) -> tuple[PortBinding, ...]:
@@ -73,14 +78,16 @@ def hand_to_relay(edges: Edges, reservations: Sequence[Reservation], undo: UndoS
         reservation.hand_over()
 
 
-def _record(resources: Resources, reservations: Iterable[Reservation], undo: UndoStack) -> None:
+def _record(
+    resources: Resources, reservations: Iterable[Reservation], undo: UndoStack, at: datetime
+) -> None:
     """Write down all bindings before anything leads to them, so that a crash leaves no riddle."""
     if bindings := resources.published.without(bindings_of(reservations)):
-        resources.record(added=bindings)
+        resources.record(added=bindings, at=at)
         undo.push(partial(resources.record, removed=bindings))
 
 
-def _listen(resources: Resources, reservation: Reservation, undo: UndoStack) -> None:
+def _listen(resources: Resources, reservation: Reservation, undo: UndoStack, at: datetime) -> None:
     """Listen, on another port if somebody took this one between bind and listen."""
     while True:
         try:
@@ -91,5 +98,5 @@ def _listen(resources: Resources, reservation: Reservation, undo: UndoStack) -> 
             resources.edges.firewall.apply(FirewallChange(closed=bindings))
             resources.record(removed=bindings)
             reservation.move(refusal)
-            _record(resources, [reservation], undo)
+            _record(resources, [reservation], undo, at)
             open_firewall(resources, [reservation], undo)

@@ -67,11 +67,14 @@ class Resources:
         )
 
     def record(
-        self, added: Sequence[FirewallItem] = (), removed: Sequence[FirewallItem] = ()
+        self,
+        added: Sequence[FirewallItem] = (),
+        removed: Sequence[FirewallItem] = (),
+        at: datetime | None = None,
     ) -> None:
-        """Write down what is wanted from now on, where there is a store."""
+        """Write down what is wanted from now, or `at`, on, where there is a store."""
         if self.edges.store is not None:
-            self.edges.store.record(added, removed, at=self.edges.clock.now())
+            self.edges.store.record(added, removed, at=at or self.edges.clock.now())
 
     def forget_flows(self, bindings: Iterable[PortBinding], *, tcp: bool = False) -> None:
         """Let flows meet the rules as they are now: those of UDP always, of TCP if wanted.
