@@ -87,3 +87,15 @@ def test_another_firewall_takes_over_and_no_connection_notices(made: Site) -> No
                 check(made)
                 end.sendall(choice.encode())
                 assert client.recv(100) == choice.encode()
+
+
+@pytest.mark.parametrize("former", ["nftables", "iptables"])
+def test_without_a_firewall_no_rule_stays_and_the_relay_serves(made: Site, former: str) -> None:
+    made.daemon.start("--firewall", former)
+    publish(made)
+    made.daemon.stop()
+    made.daemon.start("--firewall", "none")
+    assert holders(made) == []
+    assert made.answers(host_probe("remote", 8080)) == ["nat1"]
+    made.client.unpublish("nat1", ["8080:80"])
+    assert made.answers(host_probe("remote", 8080)) == ["refused"]

@@ -3,12 +3,15 @@
 ``python -m tests.golden.rulesets`` writes the files anew.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from hostports import BridgeNetwork, Endpoint, GatewayMode, PortBinding, Protocol
-from hostports.core.rules.data import Settings
+from hostports.core.rules.data import Element, Settings
+from hostports.core.rules.iptables import script
+from hostports.core.rules.iptables.items import ITEMS
 from hostports.core.rules.nft import change_script, whole_script
 from hostports.core.rules.state import Delta, RulesState
 from hostports.model.address import Family
@@ -61,6 +64,10 @@ NETWORKS = {
 
 def ruleset(name: str, settings: Settings) -> str:
     """The script that adds one network with an endpoint and ports of every kind."""
+    return change_script(RulesState(settings).planned(FirewallChange(opened=tuple(_items(name)))))
+
+
+def _items(name: str) -> list[FirewallItem]:
     network = NETWORKS[name]
     web = Endpoint(
         "web",
@@ -68,8 +75,7 @@ def ruleset(name: str, settings: Settings) -> str:
         IPv4Address("172.30.0.2") if network.subnet_ipv4 or network.ports_only else None,
         IPv6Address("fd30::2") if network.subnet_ipv6 or network.ports_only else None,
     )
-    opened: list[FirewallItem] = [network, web, *_bindings(web)]
-    return change_script(RulesState(settings).planned(FirewallChange(opened=tuple(opened))))
+    return [network, web, *_bindings(web)]
 
 
 def skeleton(settings: Settings) -> str:
@@ -77,12 +83,40 @@ def skeleton(settings: Settings) -> str:
     return whole_script(settings, Delta(), ())
 
 
+def iptables_ruleset(name: str, settings: Settings) -> str:
+    """The scripts that add the same for both families."""
+    delta = RulesState(settings, ITEMS).planned(FirewallChange(opened=tuple(_items(name))))
+    return "".join(f"# IPv{of}\n{script.change_script(of, delta, _nothing)}" for of in Family)
+
+
+def iptables_skeleton(settings: Settings) -> str:
+    """The scripts for chains without networks."""
+    whole = (script.whole_script(of, settings, Delta(), script.Present()) for of in Family)
+    return "".join(f"# IPv{of}\n{text}" for of, text in zip(Family, whole, strict=True))
+
+
+def _nothing(_: str) -> list[Element]:
+    """What stays in a chain where nothing is removed: nobody asks."""
+    return []
+
+
 def texts() -> dict[str, str]:
-    """Every golden text by its file's name."""
+    """Every golden text for nft by its file's name."""
+    return _matrix(skeleton, ruleset)
+
+
+def iptables_texts() -> dict[str, str]:
+    """Every golden text for iptables by its file's name."""
+    return _matrix(iptables_skeleton, iptables_ruleset)
+
+
+def _matrix(
+    empty: Callable[[Settings], str], filled: Callable[[str, Settings], str]
+) -> dict[str, str]:
     found = {}
     for how, settings in SETTINGS.items():
-        found[f"skeleton-{how}"] = skeleton(settings)
-        found |= {f"{name}-{how}": ruleset(name, settings) for name in NETWORKS}
+        found[f"skeleton-{how}"] = empty(settings)
+        found |= {f"{name}-{how}": filled(name, settings) for name in NETWORKS}
     return found
 
 
@@ -111,8 +145,9 @@ def _bindings(web: Endpoint) -> list[PortBinding]:
 
 def main() -> None:
     """Write every golden file."""
-    for name, text in texts().items():
-        (GOLDEN / f"{name}.nft").write_text(text, encoding="utf-8")
+    for kind, written in (("nft", texts()), ("iptables", iptables_texts())):
+        for name, text in written.items():
+            (GOLDEN / f"{name}.{kind}").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from hostports import PortBinding, Protocol
 from hostports.core.rules.data import Settings
+from hostports.core.rules.iptables.skeleton import TABLES
 from hostports.errors import DaemonThere, FirewallFailed
 from hostports.linux import firewalls
 from hostports.linux.iptables import Iptables, IptablesFirewall, installed
@@ -22,6 +23,7 @@ from tests.netns.namespaces import Namespace, namespace, nft
 from tests.netns.refusing import refusing
 
 VARIANTS = ("-nft", "-legacy")
+PROGRAMS, WHAT = ("iptables", "ip6tables"), ("save", "restore")
 MODES = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
 
 
@@ -96,6 +98,35 @@ def test_what_somebody_flushed_is_made_again_and_stands_first(iptables: Iptables
     assert sorted(rules_of(iptables).splitlines()) == sorted(before.splitlines())
 
 
+@pytest.mark.parametrize("script", ["*nat\n-F HP-PUBLISH\n", "*filter\n-F FORWARD\n"])
+def test_what_others_changed_is_seen(iptables: Iptables, script: str) -> None:
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
+    assert firewall.damage() == []
+    iptables.restore(Family.IPV4, f"{script}COMMIT\n")
+    assert len(firewall.damage()) == 1
+    firewall.rebuild()
+    assert firewall.damage() == []
+
+
+def test_a_users_rules_are_no_damage(iptables: Iptables) -> None:
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
+    iptables.restore(Family.IPV4, "*filter\n-A HP-USER -j ACCEPT\n-I FORWARD -j LOG\nCOMMIT\n")
+    assert firewall.damage() == []
+
+
+def test_a_change_that_meets_deleted_chains_makes_them_anew_first(iptables: Iptables) -> None:
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
+    change = FirewallChange(opened=(binding(8081),))
+    firewall.apply(change)
+    whole = firewall.listed()
+    firewall.apply(change.reversed())
+    for of in Family:
+        iptables.restore(of, "".join(f"*{each}\n-F\n-X\nCOMMIT\n" for each in TABLES))
+    firewall.apply(change)
+    assert firewall.damage() == []
+    assert sorted(firewall.listed().splitlines()) == sorted(whole.splitlines())
+
+
 @pytest.mark.parametrize("program", ["iptables", "ip6tables"])
 def test_a_change_that_a_later_family_refuses_changes_nothing(
     iptables: Iptables, program: str
@@ -131,10 +162,11 @@ def test_who_waits_in_vain_for_the_lock_is_told(
     firewall.apply(FirewallChange(opened=(NETWORK,)))
 
 
-def test_many_ports_of_a_container_go_and_the_others_stay(iptables: Iptables) -> None:
+@pytest.mark.parametrize("host_ip", ["0.0.0.0", "::"])
+def test_many_ports_of_a_container_go_and_the_others_stay(iptables: Iptables, host_ip: str) -> None:
     firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
     before = firewall.listed()
-    many = FirewallChange(opened=tuple(map(binding, range(20_000, 20_200))))
+    many = FirewallChange(opened=tuple(binding(port, host_ip) for port in range(20_000, 20_200)))
     firewall.apply(many)
     moved = FirewallChange(opened=(binding(9000),), closed=many.opened)
     firewall.apply(moved)
@@ -181,6 +213,17 @@ def test_another_backend_takes_over_and_leaves_nothing_of_the_former(here: Names
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("former", [firewalls.nftables, firewalls.iptables])
+def test_a_daemon_without_a_firewall_leaves_nothing_of_the_former(former: firewalls.Maker) -> None:
+    former(Settings(), WANTED, take_over=False)
+    with pytest.raises(DaemonThere):
+        firewalls.nobody(Settings(), [], take_over=False)
+    firewalls.nobody(Settings(), WANTED, take_over=True)
+    assert [str(each) for each in installed() if "HP-" in rules_of(each)] == []
+    assert "inet hostports" not in nft_tables()
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("make", [firewalls.nftables, firewalls.iptables])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_another_daemon_published_is_not_replaced(make: firewalls.Maker, variant: str) -> None:
@@ -203,9 +246,6 @@ def test_iptables_does_what_nft_would_where_there_is_no_nft(
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(FirewallFailed, match=r"nft is not there.*; and iptables-save is not there"):
         firewalls.whichever(Settings(), [], take_over=True)
-
-
-PROGRAMS, WHAT = ("iptables", "ip6tables"), ("save", "restore")
 
 
 def test_what_was_counted_is_told_by_the_host_s_side(iptables: Iptables) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 from hostports.core.rules.data import Settings
 from hostports.daemon.config import Config, FirewallChoice
@@ -23,7 +23,6 @@ from hostports.linux.inspection import LinuxInspection
 from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.nftables import NftablesFirewall
-from hostports.linux.no_firewall import NoFirewall
 from hostports.linux.programs import wait_for_orphans
 from hostports.linux.rule_watch import RuleWatch
 from hostports.linux.sockets import LinuxHostSockets
@@ -31,12 +30,12 @@ from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
 from hostports.store.sqlite import SqliteStore
 
-RealFirewall: TypeAlias = firewalls.PacketFilter | NoFirewall
 #: Who makes the rules, by choice.
 _MAKERS: Final[Mapping[FirewallChoice, firewalls.Maker]] = {
     FirewallChoice.AUTO: firewalls.whichever,
     FirewallChoice.NFTABLES: firewalls.nftables,
     FirewallChoice.IPTABLES: firewalls.iptables,
+    FirewallChoice.NONE: firewalls.nobody,
 }
 
 
@@ -47,7 +46,7 @@ class Composition:
     claim: Claim
     registry: Registry
     store: SqliteStore
-    firewall: RealFirewall
+    firewall: firewalls.RealFirewall
     relay: RelayKeeper | None
     inspection: LinuxInspection
     returned: Return
@@ -142,9 +141,7 @@ def _refuse_unserved(config: Config) -> None:
         )
 
 
-def _firewall(config: Config, state: State) -> RealFirewall:
-    if config.firewall is FirewallChoice.NONE:
-        return NoFirewall()
+def _firewall(config: Config, state: State) -> firewalls.RealFirewall:
     wanted: list[FirewallItem] = [
         *state.networks.values(),
         *state.endpoints.values(),

@@ -10,10 +10,12 @@ from hostports.core.rules.skeleton import TABLE
 from hostports.errors import DaemonThere, FirewallFailed, NotPermitted
 from hostports.linux.iptables import Iptables, IptablesFirewall, hosts_own, installed
 from hostports.linux.nftables import NftablesFirewall
+from hostports.linux.no_firewall import NoFirewall
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallItem
 
 PacketFilter: TypeAlias = NftablesFirewall | IptablesFirewall
+RealFirewall: TypeAlias = PacketFilter | NoFirewall
 
 
 class Maker(Protocol):
@@ -21,7 +23,7 @@ class Maker(Protocol):
 
     def __call__(
         self, settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
-    ) -> PacketFilter:
+    ) -> RealFirewall:
         """What another daemon has left is replaced only if it is ours to `take_over`."""
         ...
 
@@ -33,8 +35,7 @@ def nftables(
     others = [each for each in installed() if _holds(each)]
     _refuse_others(others, take_over=take_over)
     firewall = NftablesFirewall(settings, wanted, take_over=take_over, guard=_guarded(others))
-    for each in others:
-        each.remove_ours()
+    _remove(others)
     return firewall
 
 
@@ -50,16 +51,27 @@ def iptables(
     firewall = IptablesFirewall(
         settings, wanted, take_over=take_over, guarded=guarded, iptables=ours
     )
-    for each in others:
-        each.remove_ours()
-    if table:
-        NftablesFirewall(guard=None).remove()
+    _remove(others, table)
     return firewall
+
+
+def nobody(
+    settings: Settings,  # noqa: ARG001 - a maker like the others
+    wanted: Sequence[FirewallItem],  # noqa: ARG001
+    *,
+    take_over: bool,
+) -> NoFirewall:
+    """No rules; those that there are of us go, for they would lead to ports that are gone."""
+    others = [each for each in installed() if _holds(each)]
+    table = _table_of_ours()
+    _refuse_others(others, table, take_over=take_over)
+    _remove(others, table)
+    return NoFirewall()
 
 
 def whichever(
     settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
-) -> PacketFilter:
+) -> RealFirewall:
     """Rules by nft if it works here, else by iptables. Raises `FirewallFailed` if neither does."""
     refusals: list[FirewallFailed] = []
     makers: Final[Sequence[Maker]] = (nftables, iptables)
@@ -92,6 +104,13 @@ def _table_of_ours() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - nft, with words of our own
     except FileNotFoundError:
         return ""
+
+
+def _remove(others: Sequence[Iptables], table: str = "") -> None:
+    for each in others:
+        each.remove_ours()
+    if table:
+        NftablesFirewall(guard=None).remove()
 
 
 def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bool) -> None:

@@ -15,7 +15,8 @@ from typing import Final
 
 from hostports.core.rules.data import Element, Settings
 from hostports.core.rules.iptables import listing
-from hostports.core.rules.iptables.items import of_binding, of_endpoint, of_network
+from hostports.core.rules.iptables.items import ITEMS
+from hostports.core.rules.iptables.place import placed
 from hostports.core.rules.iptables.script import (
     Present,
     change_script,
@@ -23,8 +24,9 @@ from hostports.core.rules.iptables.script import (
     whole_script,
 )
 from hostports.core.rules.iptables.skeleton import Jump
+from hostports.core.rules.listing import differences, lacking
 from hostports.core.rules.settings import needed, networks_of
-from hostports.core.rules.state import Delta, Items, RulesState
+from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
 from hostports.linux.nftables import not_forwarding
@@ -35,10 +37,11 @@ from hostports.model.port import SocketAddress
 
 #: Seconds to wait for whoever else is at work with iptables (the lock of iptables-legacy).
 LOCK_WAIT_S: Final = 5
+#: Of what others did, so much is said: one flush may concern hundreds of chains.
+_MOST_TOLD: Final = 10
 #: What iptables exits with when the lock wasn't free in time (xtables.h, RESOURCE_PROBLEM).
 _LOCKED: Final = 4
 _PROGRAMS: Final = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
-ITEMS: Final = Items(of_network, of_endpoint, of_binding)
 
 
 class Iptables:
@@ -64,7 +67,7 @@ class Iptables:
 
     def present(self, of: Family) -> Present:
         """What is there of us; raises the same."""
-        return listing.present(of, self.saved(of))
+        return listing.present(self.saved(of))
 
     def holds_networks(self) -> bool:
         """Whether there are chains of some network; raises the same."""
@@ -85,7 +88,7 @@ class Iptables:
         for of in self.families:
             saved = self.saved(of)
             user = not listing.user_rules(saved)
-            self.restore(of, removal_script(listing.present(of, saved), user=user))
+            self.restore(of, removal_script(listing.present(saved), user=user))
 
     def _program(self, of: Family, what: str) -> str:
         return f"{_PROGRAMS[of]}{self.variant}-{what}"
@@ -146,7 +149,7 @@ class IptablesFirewall:
             delta = self._state.planned(change)
             former = sysctl.write(needed(networks_of(delta.opened)))
             try:
-                self._make(delta)
+                self._make_on_ours(delta)
             except HostportsError as error:
                 sysctl.write(former)
                 if not delta.opened:
@@ -181,12 +184,22 @@ class IptablesFirewall:
             self._make_whole()
 
     def damage(self) -> list[str]:
-        """Whether others have flushed or deleted what leads to our chains; no more is looked at."""
-        return [
-            f"jumps to our chains are missing in IPv{each.value}"
-            for each, jumps in self._jumps.items()
-            if not set(jumps) <= set(self.iptables.present(each).jumps)
-        ]
+        """What others did to our chains and what leads to them, in words; found by counting.
+
+        Changes need not wait for it; if there were some meanwhile, it finds nothing.
+        """
+        with self._lock:
+            before = self._wanted()
+        saved = self._saved()
+        with self._lock:
+            if before != self._wanted():
+                return []
+        jumps = (
+            f"the jump to {each.rule.split()[-1]} is missing in IPv{of.value}"
+            for of, wanted in self._jumps.items()
+            for each in set(wanted).difference(listing.present(saved[of]).jumps)
+        )
+        return [*sorted(jumps), *differences(before, _sizes(saved))][:_MOST_TOLD]
 
     def traffic(self) -> Mapping[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket.
@@ -207,6 +220,24 @@ class IptablesFirewall:
         """Take all that is ours out of the kernel; users' rules stay, with their chain."""
         with self._lock:
             self.iptables.remove_ours()
+
+    def _wanted(self) -> dict[str, int]:
+        """How many rules each chain must have, by its place."""
+        sizes = self._state.sizes().items()
+        return {name: size for name, size in sizes if placed(name)[0] in self.iptables.families}
+
+    def _saved(self) -> dict[Family, str]:
+        return {of: self.iptables.saved(of) for of in self.iptables.families}
+
+    def _make_on_ours(self, delta: Delta) -> None:
+        """Make a change; if it failed as others have deleted something of ours, on chains anew."""
+        try:
+            self._make(delta)
+        except FirewallFailed:
+            if not lacking(self._wanted(), _sizes(self._saved())):
+                raise
+            self._make_whole()
+            self._make(delta)
 
     def _make(self, delta: Delta) -> None:
         for of in self.iptables.families:
@@ -231,6 +262,13 @@ class IptablesFirewall:
 
     def _ours(self, of: Family) -> list[str]:
         return listing.ours(self.iptables.saved(of))
+
+
+def _sizes(saved: Mapping[Family, str]) -> dict[str, int]:
+    """How many rules each chain of ours has, by its place."""
+    return {
+        name: size for of, text in saved.items() for name, size in listing.sizes(of, text).items()
+    }
 
 
 class _Left:

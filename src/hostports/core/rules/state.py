@@ -38,14 +38,23 @@ class Delta:
 
 
 class Items(NamedTuple):
-    """What a network, an endpoint and a binding add, in the words of one backend."""
+    """What a network, an endpoint and a binding add, in the words of one backend.
+
+    `static` is how many rules and elements each chain and collection has that is always there.
+    """
 
     of_network: Callable[[BridgeNetwork, Settings], Fragment]
     of_endpoint: Callable[[Endpoint, Settings], Fragment]
     of_binding: Callable[[PortBinding, BridgeNetwork, Settings], Fragment]
+    static: Callable[[Settings], Mapping[str, int]]
 
 
-NFT_ITEMS: Final = Items(of_network, of_endpoint, of_binding)
+def _static(settings: Settings) -> Mapping[str, int]:
+    rules = {each.name: len(each.rules) for each in chains(settings) if each.name != USER_CHAIN}
+    return rules | dict.fromkeys((each.name for each in collections()), 0)
+
+
+NFT_ITEMS: Final = Items(of_network, of_endpoint, of_binding, _static)
 
 
 class RulesState:
@@ -122,11 +131,9 @@ class RulesState:
 
     def sizes(self) -> dict[str, int]:
         """How many rules each chain must have, and how many elements each collection."""
-        static = (*chains(self.settings), *self._chains.values())
-        return {
-            **{each.name: len(each.rules) for each in static if each.name != USER_CHAIN},
-            **{each.name: self._sizes[each.name] for each in collections()},
-        }
+        rules = {each.name: len(each.rules) for each in self._chains.values()}
+        made = {**self._items.static(self.settings), **rules}
+        return {name: size + self._sizes[name] for name, size in made.items()}
 
     def whole(self) -> Delta:
         """All that the table must hold besides the skeleton."""

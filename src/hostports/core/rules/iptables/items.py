@@ -3,7 +3,7 @@
 An element is a rule, in a chain where the order of rules doesn't matter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +11,7 @@ from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
 from hostports.core.rules.effects import protected, source_ranges, translated
 from hostports.core.rules.iptables import skeleton
 from hostports.core.rules.iptables.place import chain_for, chain_of, place
+from hostports.core.rules.state import Items
 from hostports.model.address import Family, IPAddress, family, is_wildcard
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import PortBinding, PublishMode, SocketAddress
@@ -224,6 +225,12 @@ def _counting(container_ip: IPAddress, of: Family) -> tuple[list[Element], Chain
     ways = [Element(traffic, f"{way} {_text(container_ip)} -j {name}") for way in ("-s", "-d")]
     return ways, Chain(place(of, "mangle", name), ())
 
+
+def _static(settings: Settings) -> Mapping[str, int]:
+    return {each.name: len(each.rules) for of in Family for each in skeleton.chains(of, settings)}
+
+
+ITEMS: Final = Items(of_network, of_endpoint, of_binding, _static)
 
 #: Thousands of ports lead to one address, and spelling an IPv6 address takes time.
 _text: Final = lru_cache(maxsize=4096)(str)

@@ -1,18 +1,21 @@
 """What ``iptables-save`` says of our chains."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
-from hostports.core.rules.iptables.place import OURS, USER_CHAIN
+from hostports.core.rules.iptables.place import OURS, USER_CHAIN, place
 from hostports.core.rules.iptables.script import Present
-from hostports.core.rules.iptables.skeleton import GUARD_COMMENT, PUBLISH, Jump, jumps
+from hostports.core.rules.iptables.skeleton import GUARD_COMMENT, PUBLISH, Jump
 from hostports.model.address import Family
 from hostports.model.firewall import Traffic
 from hostports.model.port import Protocol, SocketAddress
 
+#: Of whatever version or words: one that stays would keep its chain from being removed.
+_JUMP: Final = re.compile(rf"-A (?!{OURS})(\S+) ((?:.* )?-j {OURS}(?!USER$)\S+)")
 _COUNTS: Final = re.compile(r"\[(\d+):(\d+)\] -A (\S+) (.*)")
 _PROTOCOL: Final = re.compile(r"-p (\w+)")
 _PUBLISHED: Final = re.compile(r"--dport (\d+)")
@@ -21,16 +24,28 @@ _TO: Final = re.compile(r"(?<!! )-d ([0-9a-f.:]+)/")
 _ORIGINAL: Final = re.compile(r"--ctorigdst ([0-9a-f.:]+)")
 
 
-def present(of: Family, saved: str) -> Present:
+def present(saved: str) -> Present:
     """What is there of us."""
-    chains: dict[str, tuple[str, ...]] = {}
+    chains: dict[str, list[str]] = {}
     found: list[Jump] = []
-    known = jumps(of)
     for table, line in _lines(saved):
         if line.startswith(f":{OURS}"):
-            chains[table] = (*chains.get(table, ()), line[1:].split()[0])
-        found += [each for each in known if each.table == table and _is_jump(line, each)]
+            chains.setdefault(table, []).append(line[1:].split()[0])
+        elif jump := _JUMP.fullmatch(line):
+            found.append(Jump(table, *jump.groups()))
     return Present(chains, tuple(found))
+
+
+def sizes(of: Family, saved: str) -> dict[str, int]:
+    """How many rules each chain of ours has, by its place."""
+    found: Counter[str] = Counter()
+    for table, line in _lines(saved):
+        if line.startswith(f":{OURS}"):
+            found[place(of, table, line[1:].split()[0])] += 0
+        elif line.startswith(f"-A {OURS}"):
+            found[place(of, table, line.split(" ", 2)[1])] += 1
+    del found[place(of, "filter", USER_CHAIN)]
+    return dict(found)
 
 
 def ours(saved: str) -> list[str]:
@@ -81,10 +96,6 @@ def _socket(
     at = address.search(rule)
     ip = ip_address(at[1]) if at else of.wildcard
     return SocketAddress(Protocol(protocol[1]), ip, int(number[1]))
-
-
-def _is_jump(line: str, jump: Jump) -> bool:
-    return line == f"-A {jump.chain} {jump.rule}"
 
 
 def _lines(saved: str) -> Iterable[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The text for ``iptables-restore --noflush``: one for each family, each table of it at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Present:
     """What is there of us in one family: chains by their table, and jumps to them."""
 
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
 
     @property
@@ -31,22 +31,26 @@ class Present:
 
 
 def change_script(of: Family, delta: Delta, left: Callable[[str], Iterable[Element]]) -> str:
-    """The commands that make a delta; `left` are the elements that stay in a chain."""
+    """The commands that make a delta; `left` are the elements that stay in a chain.
+
+    Each table is a transaction of its own. What comes does so by the order of hooks, and what goes
+    against it: so what protects a port is there before it is reached, and until it isn't any more.
+    """
     removed = _by_table(of, delta.removed, lambda each: each.collection)
     added = _by_table(of, delta.added, lambda each: each.collection)
     written = _by_table(of, delta.written_chains, lambda each: each.name)
     gone = _by_table(of, delta.removed_chains, lambda each: each)
     lines: list[str] = []
     for table in TABLES:
-        body = [
-            *_declared(written[table]),
+        new = [*_declared(written[table]), *_rules(written[table]), *map(_appended, added[table])]
+        lines += _transaction(table, new)
+    for table in reversed(TABLES):
+        less = [
             *_fewer(removed[table], added[table], set(gone[table]), left),
-            *_rules(written[table]),
-            *map(_appended, added[table]),
             *(f"-F {_name(each)}" for each in gone[table]),
             *(f"-X {_name(each)}" for each in gone[table]),
         ]
-        lines += _transaction(table, body)
+        lines += _transaction(table, less)
     return _joined(lines)
 
 
@@ -100,13 +104,15 @@ def _fewer(
     for each in removed:
         if each.collection not in gone:
             by_chain[each.collection].append(each)
-    new = set(added)
+    new: dict[str, dict[Element, None]] = defaultdict(dict)
+    for each in added:
+        new[each.collection][each] = None
     for chain, elements in by_chain.items():
         if len(elements) <= MANY:
             yield from (f"-D {_name(chain)} {each.key}" for each in elements)
         else:
             yield f"-F {_name(chain)}"
-            yield from (_appended(each) for each in left(chain) if each not in new)
+            yield from (_appended(each) for each in {**dict.fromkeys(left(chain)), **new[chain]})
 
 
 def _by_table(

@@ -24,6 +24,8 @@ FORWARD, FROM, TO, BRIDGES, ISOLATED, REACH_OUT = (
 )
 
 _LOOPBACK: Final = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1/128"}
+#: A link-local source can't leave its link; the relay serves it.
+_ROUTABLE: Final = {Family.IPV4: "", Family.IPV6: "! -s fe80::/10 "}
 _DNATED: Final = "-m conntrack --ctstate DNAT"
 _NEW: Final = "-m conntrack --ctstate NEW"
 _LOCAL: Final = "-m addrtype --dst-type LOCAL"
@@ -46,23 +48,24 @@ def jumps(of: Family) -> tuple[Jump, ...]:
         Jump("mangle", "POSTROUTING", f"{_DNATED} -j {TRAFFIC}"),
         Jump("mangle", "INPUT", f"{_DNATED} -j {TRAFFIC}"),
         # Host addresses only: transit traffic is not ours.
-        Jump("nat", "PREROUTING", f"{_LOCAL} -j {PUBLISH}"),
+        Jump("nat", "PREROUTING", f"{_ROUTABLE[of]}{_LOCAL} -j {PUBLISH}"),
         # A loopback source can't leave the host; the relay serves it.
-        Jump("nat", "OUTPUT", f"! -d {_LOOPBACK[of]} {_LOCAL} -j {PUBLISH}"),
+        Jump("nat", "OUTPUT", f"{_ROUTABLE[of]}! -d {_LOOPBACK[of]} {_LOCAL} -j {PUBLISH}"),
         Jump("nat", "POSTROUTING", f"-j {OUT}"),
         Jump("filter", "FORWARD", f"-j {FORWARD}"),
     )
 
 
 def chains(of: Family, settings: Settings) -> Iterator[Chain]:
-    """The chains that are always there, with the rules that don't come from items."""
+    """The chains that are always there: those with rules of their own, and those of items' rules.
+
+    No chain has both, for the latter may be emptied and filled again.
+    """
     empty = (
-        *(("raw", EARLY), ("mangle", SOURCES), ("mangle", TRAFFIC), ("nat", OUT)),
+        *(("raw", EARLY), ("mangle", SOURCES), ("mangle", TRAFFIC), ("nat", PUBLISH), ("nat", OUT)),
         *(("filter", name) for name in (FROM, TO, BRIDGES, REACH_OUT)),
     )
     yield from (Chain(place(of, *each), ()) for each in empty)
-    link_local = Rule("-s fe80::/10 -j RETURN", "a link-local source can't leave its link")
-    yield Chain(place(of, "nat", PUBLISH), (link_local,) if of is Family.IPV6 else ())
     isolated = (
         Rule(f"{_DNATED} -j RETURN", "published ports are for other networks, too"),
         Rule("-j DROP", "another network's containers"),
