@@ -2,87 +2,36 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hostports import PortBinding
-from hostports.core.rules.data import Settings
-from hostports.core.rules.settings import FORWARDING as ROUTER
 from hostports.errors import FirewallFailed, HostportsError
-from hostports.linux import sysctl
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.rule_watch import RuleWatch
 from hostports.model.firewall import FirewallChange
-from tests.netns.firewall_checks import EVERYTHING, NOTHING, PATIENCE, SILENCE
-from tests.netns.lab import CONTAINERS, NEIGHBOURS, Lab, Probe, lab
+from tests.netns.bare import bare_lab, on_host
+from tests.netns.firewall_checks import EVERYTHING
+from tests.netns.lab import Lab
 from tests.netns.namespaces import nft
 from tests.netns.ruleset_page import PAGE, page
 
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Lab]:
-    """A lab whose host is no router yet and has no firewall."""
-    with lab(forwarding=False) as made:
-        for name in CONTAINERS:
-            made.serve(name, name, [80, 81])
-        for name in NEIGHBOURS:
-            made.serve(name, name, [7000])
+    with bare_lab() as made:
         yield made
 
 
-@contextmanager
-def firewall(bare: Lab, settings: Settings | None = None) -> Iterator[NftablesFirewall]:
-    """A firewall on the bare lab's host, with all that is published; gone afterwards.
-
-    The host is no router before and after.
-    """
-    with bare.namespaces["host"].entered():
-        made = NftablesFirewall(settings)
-        made.apply(EVERYTHING)
-    try:
-        yield made
-    finally:
-        with bare.namespaces["host"].entered():
-            made.remove()
-            sysctl.write(dict.fromkeys((each for names in ROUTER.values() for each in names), "0"))
+firewall = partial(on_host, backend=NftablesFirewall)
 
 
 def ruleset(bare: Lab) -> str:
     with bare.namespaces["host"].entered():
         return nft("-s", "list", "ruleset")
-
-
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-
-
-def test_a_host_that_becomes_a_router_routes_only_for_containers(bare: Lab) -> None:
-    """Docker sets the policy of FORWARD to DROP for this; our table needs no policy."""
-    with bare.namespaces["host"].entered():
-        assert FORWARDING.read_text(encoding="ascii") == "0\n"
-    with firewall(bare):
-        with bare.namespaces["host"].entered():
-            assert FORWARDING.read_text(encoding="ascii") == "1\n"
-        assert bare.ask([Probe("a1", "10.9.0.2", 7000)], PATIENCE) == ["client 10.9.0.1"]
-        assert bare.ask([Probe("client", "10.8.0.2", 7000)], SILENCE) == [NOTHING]
-        with bare.namespaces["host"].entered():
-            NftablesFirewall().apply(EVERYTHING)  # a new daemon, forwarding being on by now
-        assert bare.ask([Probe("client", "10.8.0.2", 7000)], SILENCE) == [NOTHING]
-
-
-def test_where_only_containers_are_routed_for_unprotected_ones_are_reached(bare: Lab) -> None:
-    with firewall(bare):
-        probes = [Probe("client", ip, 81) for ip in ("172.34.0.2", "fd34::2")]
-        assert [each.partition(" ")[0] for each in bare.ask(probes, PATIENCE)] == ["u1", "u1"]
-
-
-def test_direct_routing_reaches_published_ports_where_it_is_allowed(bare: Lab) -> None:
-    with firewall(bare, Settings(direct_routing=True)):
-        assert bare.ask([Probe("client", "172.30.0.2", 80)], PATIENCE) == ["a1 10.9.0.2"]
-        closed = [Probe("client", "172.30.0.2", 81), Probe("b1", "172.30.0.2", 80)]
-        assert bare.ask(closed, SILENCE) == [NOTHING, NOTHING]
 
 
 def test_nothing_of_ours_stays_after_removal(bare: Lab) -> None:
