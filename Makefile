@@ -113,11 +113,12 @@ $(VENV)/debian/.ready: $(VENV)/guests/.ready
 
 # What takes long: connections that do what they like, rules that are flushed again and again while
 # somebody tries to get in, kills at hundreds of instants, and the units under a systemd of their own.
-soak: setup $(VENV)/debian/.ready
+soak: setup iptables $(VENV)/debian/.ready
 	$(BIN)/pip install --quiet --upgrade --target $(VENV)/debian/usr/lib/python3/dist-packages .
 	printf '#!/bin/sh\nexec python3 -m hostports "$$@"\n' > $(VENV)/debian/usr/bin/hostports
 	chmod 755 $(VENV)/debian/usr/bin/hostports
 	$(BIN)/pytest tests/e2e/soak_units.py
+	$(BIN)/pytest tests/netns/soak_iptables.py
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
 	$(BIN)/python -m tests.e2e.hammer --flushes 50
 	$(BIN)/python -m tests.survival --instants 200

@@ -10,7 +10,7 @@ from hostports.core.rules.data import Settings
 from hostports.linux.iptables import IptablesFirewall
 from hostports.linux.nftables import NftablesFirewall
 from hostports.model.address import Family
-from hostports.model.firewall import FirewallChange
+from hostports.model.firewall import FirewallChange, Traffic
 from hostports.model.port import PublishMode, SocketAddress
 from tests.netns.lab import (
     CONTAINERS,
@@ -388,7 +388,7 @@ class Host:
         """The packets counted for a UDP port."""
         with self.entered():
             traffic = self.firewall.traffic()
-        return traffic[SocketAddress(Protocol.UDP, ip_address(ip), port)].packets
+        return traffic.get(SocketAddress(Protocol.UDP, ip_address(ip), port), Traffic()).packets
 
 
 #: A question with yes or no for an answer; the second argument is how long to wait for a yes.
