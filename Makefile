@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Programs of Debian's that tests use without installing them.
-UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld podman podman13 rootlesskit)
+UNPACKED := $(patsubst %,$(VENV)/%/.ready,nginx guests firewalld ufw podman podman13 rootlesskit)
 
 # What the relay's compiled modules are made from, and what they were compiled to know.
 COMPILED := setup.py $(wildcard $(addprefix src/hostports/,model/*.py core/relay/*.py relay/*.py relay/*.c))
@@ -63,6 +63,11 @@ browser:
 # RootlessKit, and what it starts.
 $(VENV)/rootlesskit/.ready: | $(VENV)/.ready
 	tests/debian.sh $(VENV)/rootlesskit rootlesskit slirp4netns uidmap
+	touch $@
+
+# ufw, with a configuration of the test's own.
+$(VENV)/ufw/.ready: | $(VENV)/.ready
+	tests/debian.sh $(VENV)/ufw ufw
 	touch $@
 
 # Its hosts are network namespaces: nothing of this machine's network is touched.

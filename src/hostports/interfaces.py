@@ -4,7 +4,7 @@ Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) 
 fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol as Interface
@@ -303,8 +303,26 @@ class Watch(Interface):
 class Inspection(Interface):
     """What on the host may keep published ports from being reached."""
 
-    def read(self) -> Condition:
-        """The host as it is now. Raises `FirewallFailed` if nobody tells."""
+    def read(self, namespaces: Collection[str] = ()) -> Condition:
+        """The host as it is now, and who listens in endpoints' namespaces, given by their files.
+
+        Raises `FirewallFailed` if nobody tells.
+        """
+        ...
+
+
+class Tracing(Interface):
+    """Whoever sees which way packets really take through the host's rules."""
+
+    def follow(
+        self, to: SocketAddress, seconds: float, *, probe: bool
+    ) -> AsyncGenerator[str, None]:
+        """Lines of a trace of packets to an address and of answers, in nft's words.
+
+        The first line is empty: from there on nothing is missed. It ends when nothing comes any
+        more, or after so many seconds if nothing came at all. With `probe` this host asks itself.
+        Raises `FirewallFailed`.
+        """
         ...
 
 

@@ -1,7 +1,7 @@
 """The API's service on a real registry, whose edges are all fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -14,7 +14,7 @@ from hostports.errors import PageRefused
 from hostports.model.event import Event, Finding, Happening, Severity
 from hostports.model.host import Host
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding, PortRange, PortSpec
+from hostports.model.port import PortBinding, PortRange, PortSpec, SocketAddress
 from hostports.model.published import PublishedPort
 from hostports.testing import (
     FakeClock,
@@ -52,7 +52,7 @@ class FakePage:
 class FakeService:
     """`Service`, with all that a test may want to look at or to break.
 
-    `broken` is raised by `reload` and, inside the stream, by `events`.
+    `broken` is raised by `reload`, `trace` and, inside the stream, by `events`.
     """
 
     def __init__(self) -> None:
@@ -175,7 +175,13 @@ class FakeService:
     async def doctor(self) -> Sequence[Finding]:
         return [
             Finding(Severity.OK, "nft is there"),
-            Finding(Severity.PROBLEM, "ufw drops what is forwarded", "ufw route allow"),
+            Finding(
+                Severity.PROBLEM,
+                "ufw drops what is forwarded",
+                "ufw route allow",
+                "table filter, chain FORWARD",
+                ("0.0.0.0:80/tcp",),
+            ),
         ]
 
     @asynccontextmanager
@@ -192,6 +198,14 @@ class FakeService:
     async def end_pages(self) -> None:
         for page in self.pages:
             page.off.set()
+
+    async def trace(
+        self, to: SocketAddress, seconds: float, *, probe: bool
+    ) -> AsyncGenerator[str, None]:
+        if self.broken is not None:
+            raise self.broken
+        yield f"Waiting {seconds:g} s for {to}."
+        yield "One was sent." if probe else "None came."
 
     def events(self) -> AsyncIterator[Event]:
         watcher: asyncio.Queue[Event | None] = asyncio.Queue()

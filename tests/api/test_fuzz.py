@@ -24,8 +24,8 @@ CONFIG = SchemathesisConfig.from_dict(
     }
 )
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES, VERSION), config=CONFIG)
-# Streams have no end to wait for; test_events.py and test_pages.py read them.
-FINITE = SCHEMA.exclude(path="/v1/events").exclude(path="/v1/ui", method="POST")
+# Streams have no end to wait for; test_events.py, test_pages.py and test_routes.py read them.
+FINITE = SCHEMA.exclude(path_regex="/v1/(events|trace)").exclude(path="/v1/ui", method="POST")
 # Examples are always the same; how long one takes is the machine's business.
 BOUNDED = settings(max_examples=25, derandomize=True, database=None, deadline=None)
 

@@ -1,10 +1,12 @@
 import asyncio
+import json
 import socket
 
 import pytest
 from aiohttp.web import AppRunner, SockSite
 
 from hostports.api.routes import ROUTES, application
+from hostports.errors import FirewallFailed
 from hostports.testing.faults import EVERY
 from tests.api.fake_service import FakeService
 from tests.api.serving import VERSION, Api, Json, serving
@@ -265,14 +267,42 @@ def test_reload_makes_the_firewall_anew(api: Api) -> None:
 def test_the_doctor_tells_findings_and_mends(api: Api) -> None:
     assert api.call("GET", "/v1/doctor").document == {
         "findings": [
-            {"severity": "ok", "what": "nft is there", "mend": ""},
+            {"severity": "ok", "what": "nft is there", "mend": "", "where": "", "ports": []},
             {
                 "severity": "problem",
                 "what": "ufw drops what is forwarded",
                 "mend": "ufw route allow",
+                "where": "table filter, chain FORWARD",
+                "ports": ["0.0.0.0:80/tcp"],
             },
         ]
     }
+
+
+def test_a_trace_is_told_line_by_line(api: Api) -> None:
+    asked = {"port": 53, "address": "192.0.2.10", "protocol": "udp", "seconds": 5, "probe": True}
+    answer = api.call("POST", "/v1/trace", asked)
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    told = [json.loads(line)["sentence"] for line in answer.body.splitlines()]
+    assert told == ["Waiting 5 s for 192.0.2.10:53/udp.", "One was sent."]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"port": 0}, {"port": 80, "seconds": 0}, {"port": 80, "address": "x"}, {"port": "80"}],
+)
+def test_a_trace_of_nothing_is_refused(api: Api, asked: dict[str, object]) -> None:
+    assert api.call("POST", "/v1/trace", asked).status == 400
+
+
+def test_what_can_not_be_followed_is_an_error_before_the_first_line(api: Api) -> None:
+    """So a client need not look for it in a stream."""
+    api.service.broken = FirewallFailed("nft is not there")
+    try:
+        answer = api.call("POST", "/v1/trace", {"port": 80})
+    finally:
+        api.service.broken = None
+    assert (answer.status, answer.message) == (500, "nft is not there")
 
 
 def test_health_tells_the_version(api: Api) -> None:

@@ -310,6 +310,33 @@ def test_a_problem_that_the_doctor_finds_is_a_failure(server: FakeServer, cli: C
     assert cli("doctor", "--json").status == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("8080", {"port": 8080, "protocol": "tcp"}),
+        ("192.0.2.1:53/UDP", {"port": 53, "protocol": "udp", "address": "192.0.2.1"}),
+        ("[2001:db8::1]:80", {"port": 80, "protocol": "tcp", "address": "2001:db8::1"}),
+        ("80 --probe --seconds 5", {"port": 80, "protocol": "tcp", "probe": True, "seconds": 5.0}),
+    ],
+)
+def test_a_trace_is_told_sentence_by_sentence(
+    server: FakeServer, cli: Cli, words: str, asked: Json
+) -> None:
+    told = ["A packet comes in by eth0.", "It leaves."]
+    server.on("POST /v1/trace", stream([{"sentence": each} for each in told]))
+    done = cli("doctor", "--trace", *words.split())
+    assert (done.status, done.out.splitlines()) == (0, told)
+    (sent,) = server.requests
+    assert sent.body == {"seconds": 30.0, "probe": False, **asked}
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.2.3.4", ":80", "80/icmp", "80/", "1.2.3.4:", "²"])
+def test_a_trace_of_no_port_is_wrong_usage(server: FakeServer, cli: Cli, text: str) -> None:
+    done = cli("doctor", "--trace", text)
+    assert (done.status, server.asked) == (2, [])
+    assert "it names no port" in done.err
+
+
 EVENTS: list[tuple[Json, str]] = [
     (
         {"event": "network.created", "time": "2026-11-24T09:00:00Z", "network": "lab"},

@@ -241,6 +241,19 @@ def test_events_that_are_cut_off_are_an_error(
         all_events(server.path)
 
 
+def test_a_trace_is_a_stream_of_sentences(server: FakeServer) -> None:
+    told = [{"sentence": "A packet comes in by eth0."}, {"sentence": "It leaves."}]
+    server.on("POST /v1/trace", stream(told))
+    with Client(server.path).trace(8080, probe=True) as story:
+        assert list(story) == told
+
+    async def all_of_it() -> list[Json]:
+        return [each async for each in AsyncClient(server.path).trace(8080, probe=True)]
+
+    assert asyncio.run(all_of_it()) == told
+    assert [each.body for each in server.requests] == [{"port": 8080, "probe": True}] * 2
+
+
 def test_events_are_seen_as_they_happen_and_can_be_left(server: FakeServer) -> None:
     server.on("GET /v1/events", stream(EVENTS, ended=False))
     with Client(server.path).events() as happening:

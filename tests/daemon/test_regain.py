@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
-from hostports.model.condition import Condition
 from hostports.model.event import Event, Happening
+from hostports.testing import FakeInspection, FakeTracing
 from tests.engine.test_registry import Site, with_a_lost_port
 from tests.relay.waiting import PATIENCE_S
 
@@ -14,18 +14,11 @@ from tests.relay.waiting import PATIENCE_S
 LONG_S = 3600.0
 
 
-class Healthy:
-    """A host on which nothing is in the way."""
-
-    def read(self) -> Condition:
-        return Condition()
-
-
 def regained(site: Site, pause_s: float, meanwhile: Callable[[RegistryService], None]) -> Event:
     """The event that tells of what was regained, after something has happened meanwhile."""
 
     async def scene() -> Event:
-        service = RegistryService(site.registry, Healthy())
+        service = RegistryService(site.registry, FakeInspection(), FakeTracing())
         events = service.events()
         trying = asyncio.ensure_future(Regainer(service, pause_s).run())
         await asyncio.sleep(0.05)

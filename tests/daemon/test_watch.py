@@ -17,7 +17,6 @@ from hostports.daemon.service import RegistryService
 from hostports.daemon.watch import Watcher
 from hostports.engine.registry import PortsRequest, Registry
 from hostports.errors import FirewallFailed
-from hostports.model.condition import Condition
 from hostports.model.event import Event, Happening
 from hostports.model.flow import Flow
 from hostports.testing import (
@@ -26,22 +25,17 @@ from hostports.testing import (
     FakeFirewall,
     FakeHostFacts,
     FakeHostSockets,
+    FakeInspection,
     FakeKernel,
     FakeLinks,
     FakeRelay,
+    FakeTracing,
     FakeWatch,
     Faults,
 )
 from tests.relay.waiting import PATIENCE_S
 
 NETNS = "/run/netns/web"
-
-
-class Inspection:
-    """Nothing keeps ports from being reached."""
-
-    def read(self) -> Condition:
-        return Condition()
 
 
 @dataclass
@@ -73,7 +67,7 @@ async def host(healing: Healing | None = None, look_s: float = 1000) -> AsyncIte
         conntrack=conntrack,
         links=links,
     )
-    service = RegistryService(Registry(Engine(edges)), Inspection())
+    service = RegistryService(Registry(Engine(edges)), FakeInspection(), FakeTracing())
     rules, gone = FakeWatch(), FakeWatch()
     watcher = Watcher(service, rules, gone, healing, look_s=look_s)
     made = Host(faults, firewall, links, conntrack, rules, gone, service, watcher, [])

@@ -95,17 +95,21 @@ def real_firewalld(bus: Bus, host: Namespace, folder: Path) -> Iterator[subproce
     settings, defaults = folder / "firewalld", UNPACKED / "usr/lib/firewalld"
     if not settings.exists():
         shutil.copytree(UNPACKED / "etc/firewalld", settings)
-    libraries = UNPACKED / "usr/lib"
-    (machine,) = {each.parent for each in libraries.glob("*-linux-gnu/girepository-1.0")}
-    environment = {
-        "PYTHONPATH": str(libraries / "python3/dist-packages"),
+    command = ["/usr/bin/python3", str(program), "--nofork", "--nopid", "--log-target", "console"]
+    command += ["--system-config", str(settings), "--default-config", str(defaults)]
+    with running(bus, host, command, libraries()) as process:
+        yield process
+
+
+def libraries() -> dict[str, str]:
+    """Where Debian's Python finds what is only unpacked."""
+    found = UNPACKED / "usr/lib"
+    (machine,) = {each.parent for each in found.glob("*-linux-gnu/girepository-1.0")}
+    return {
+        "PYTHONPATH": str(found / "python3/dist-packages"),
         "LD_LIBRARY_PATH": str(machine),
         "GI_TYPELIB_PATH": str(machine / "girepository-1.0"),
     }
-    command = ["/usr/bin/python3", str(program), "--nofork", "--nopid", "--log-target", "console"]
-    command += ["--system-config", str(settings), "--default-config", str(defaults)]
-    with running(bus, host, command, environment) as process:
-        yield process
 
 
 @contextmanager

@@ -203,7 +203,13 @@ def findings(values: Iterable[Finding]) -> schema.Findings:
     """What the doctor has found."""
     return schema.Findings(
         findings=tuple(
-            schema.Finding(severity=each.severity, what=each.what, mend=each.mend)
+            schema.Finding(
+                severity=each.severity,
+                what=each.what,
+                mend=each.mend,
+                where=each.where,
+                ports=each.ports,
+            )
             for each in values
         )
     )

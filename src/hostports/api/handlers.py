@@ -1,15 +1,17 @@
 """What each route does: ask the service, and say what it said."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hostports.api import convert, metrics, schema
+from hostports.api import convert, metrics, schema, words
 from hostports.api.route import Call
 from hostports.api.service import Page, Service
 from hostports.core.showing import shown
 from hostports.model.event import Event, Happening
 from hostports.model.network import BridgeNetwork
+from hostports.model.port import SocketAddress
 
 
 async def list_networks(call: Call[schema.Nothing]) -> schema.Networks:
@@ -116,6 +118,23 @@ async def reload(call: Call[schema.Nothing]) -> None:
 async def doctor(call: Call[schema.Nothing]) -> schema.Findings:
     """What is wrong with this host."""
     return convert.findings(await call.service.doctor())
+
+
+async def trace(call: Call[schema.Trace]) -> AsyncGenerator[schema.Told, None]:
+    """A packet's way; what can't be followed is refused before the first sentence."""
+    asked = call.asked
+    to = SocketAddress(asked.protocol, words.address(asked.address), asked.port)
+    sentences = call.service.trace(to, asked.seconds, probe=asked.probe)
+    return _story(await anext(sentences), sentences)
+
+
+async def _story(
+    first: str, others: AsyncGenerator[str, None]
+) -> AsyncGenerator[schema.Told, None]:
+    async with aclosing(others):
+        yield schema.Told(sentence=first)
+        async for sentence in others:
+            yield schema.Told(sentence=sentence)
 
 
 async def health(call: Call[schema.Nothing]) -> schema.Health:

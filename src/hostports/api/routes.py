@@ -178,6 +178,16 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         answer=schema.Findings,
     ),
     Route(
+        "POST",
+        "/v1/trace",
+        "The way of a real packet to a port, a sentence a line",
+        handlers.trace,
+        asks=schema.Trace,
+        carrier=Carrier.BODY,
+        answer=schema.Told,
+        media=Media.LINES,
+    ),
+    Route(
         "GET",
         "/v1/health",
         "That the daemon answers",

@@ -21,6 +21,8 @@ _MOST_WAITED_S: Final = 3600
 #: Bytes of a path without its end (PATH_MAX, path_resolution(7)).
 _LONGEST_PATH: Final = 4095
 
+_LONGEST_TRACE_S: Final = 600.0
+
 _IPV4: Final = {"format": "ipv4"}
 _IPV6: Final = {"format": "ipv6"}
 _SUBNET: Final = {"pattern": patterns.SUBNET, "examples": ["10.0.0.0/24"]}
@@ -108,6 +110,20 @@ class CreateNetwork(Request):
     ports_only: Annotated[
         bool,
         Meta(description="true to publish ports of somebody else's network only, or false"),
+    ] = False
+
+
+class Trace(Request):
+    """Whose way to follow: packets to a port, of one address of the host or of any."""
+
+    port: Annotated[int, Meta(ge=1, le=65535, description="a host port, 1 to 65535")]
+    address: Annotated[AddressText, Meta(description="an IP address of this host")] = "0.0.0.0"
+    protocol: Annotated[Protocol, Meta(description="tcp, udp or sctp")] = Protocol.TCP
+    seconds: Annotated[
+        float, Meta(gt=0, le=_LONGEST_TRACE_S, description="how long to wait, at most 600 seconds")
+    ] = 30.0
+    probe: Annotated[
+        bool, Meta(description="true to send a packet from this host itself, or false")
     ] = False
 
 
@@ -343,12 +359,20 @@ class Finding(Answer):
     severity: Severity
     what: str
     mend: str
+    where: str
+    ports: tuple[str, ...]
 
 
 class Findings(Answer):
     """What the doctor has found."""
 
     findings: tuple[Finding, ...]
+
+
+class Told(Answer):
+    """A sentence of a packet's story; a line of the stream."""
+
+    sentence: str
 
 
 class Health(Answer):

@@ -1,6 +1,6 @@
 """What the API serves, as a small interface: the daemon is the real one, tests have a fake."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol as Interface
 
@@ -9,7 +9,7 @@ from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published
 from hostports.model.event import Event, Finding
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding, PortSpec
+from hostports.model.port import PortBinding, PortSpec, SocketAddress
 from hostports.model.published import PublishedPort
 
 
@@ -96,6 +96,13 @@ class Service(Interface):
 
     async def end_pages(self) -> None:
         """Take all pages off, whoever has asked for them."""
+        ...
+
+    def trace(self, to: SocketAddress, seconds: float, *, probe: bool) -> AsyncGenerator[str, None]:
+        """A real packet's way to an address, sentence by sentence; the first one comes at once.
+
+        It waits so many seconds for somebody's packet, or, with `probe`, sends one itself.
+        """
         ...
 
     def events(self) -> AsyncIterator[Event]:

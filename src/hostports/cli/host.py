@@ -1,4 +1,4 @@
-"""``hostports events``, ``reload``, ``doctor`` and ``version``."""
+"""``hostports events``, ``reload`` and ``version``."""
 
 from typing import Final
 
@@ -21,7 +21,6 @@ _SENTENCES: Final = {
     "relay.started": "relay started",
     "links.restored": "links restored",
 }
-_STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 #: Bindings that an event's sentence names.
 _MOST_NAMED: Final = 4
 
@@ -38,13 +37,6 @@ def events(do: Session) -> int:
 def reload(do: Session) -> int:
     """Re-apply the firewall."""
     return do.console.show(do.client.reload(), lambda _: [Line("firewall re-applied")])
-
-
-def doctor(do: Session) -> int:
-    """Show findings; 1 if one is a problem."""
-    answer = do.client.doctor()
-    do.console.show(answer, _findings)
-    return int(any(each["severity"] == "problem" for each in answer["findings"]))
 
 
 def version(do: Session) -> int:
@@ -76,13 +68,3 @@ def _named(ports: list[Json]) -> str:
     if len(ports) > _MOST_NAMED:
         named.append(f"{len(ports) - _MOST_NAMED} more")
     return ", ".join(named) or "no ports"
-
-
-def _findings(document: Json) -> list[Line]:
-    lines = []
-    for each in document["findings"]:
-        severity = each["severity"]
-        lines.append(Line(f"{severity}: {each['what']}", _STYLES.get(severity, "")))
-        if each.get("mend"):
-            lines.append(Line(f"  mend: {each['mend']}"))
-    return lines

@@ -387,7 +387,7 @@ COMMANDS: Final = (
     Command("plan", "show what publish would do, without doing it", "ports:plan", _publish),
     Command("events", "show what happens, as it happens", "host:events"),
     Command("reload", "re-apply the firewall now", "host:reload"),
-    Command("doctor", "check what keeps published ports from being reached", "host:doctor"),
+    Command("doctor", "say what keeps clients from ports", "doctor:doctor", watching.doctor),
     Command("version", "show the versions of this command and the daemon", "host:version"),
     Command("completion", "print a shell's completion script", "completion:script", _completion),
 )

@@ -1,4 +1,4 @@
-"""The arguments of the commands that watch: ``top`` and ``ui``."""
+"""The arguments of the commands that watch: ``top``, ``ui`` and ``doctor``."""
 
 from argparse import ArgumentParser
 from typing import Final
@@ -44,3 +44,22 @@ def ui(parser: ArgumentParser) -> None:
         "--port", metavar="PORT", type=int, help="its port on 127.0.0.1 (default: a free one)"
     )
     parser.add_argument("--off", action="store_true", help="take off all pages that are served")
+
+
+def doctor(parser: ArgumentParser) -> None:
+    """Those of ``doctor``."""
+    parser.add_argument(
+        "--trace",
+        metavar="[ADDRESS:]PORT[/PROTO]",
+        help="follow a real packet to this host port through all rules, and tell its way",
+    )
+    parser.add_argument(
+        "--seconds",
+        metavar="N",
+        type=float,
+        default=30.0,
+        help="how long to wait for a client's packet (default: 30)",
+    )
+    parser.add_argument(
+        "--probe", action="store_true", help="send a packet from this host instead of waiting"
+    )

@@ -25,6 +25,10 @@ class AsyncClient(Calls[Awaitable[Json]]):
         """A web page, served from the first iteration to the last: ``{"url": ...}``."""
         return self._streamed(request("POST", "/v1/ui", {"port": port}))
 
+    def trace(self, port: int, **options: object) -> AsyncIterator[Json]:
+        """The way of a real packet to a host port, as of `Client`."""
+        return self._streamed(request("POST", "/v1/trace", {"port": port, **options}))
+
     async def _streamed(self, message: bytes) -> AsyncIterator[Json]:
         documents = Documents()
         async with self._sent(message) as connection:
@@ -32,8 +36,8 @@ class AsyncClient(Calls[Awaitable[Json]]):
             while not answer.complete:
                 answer.feed(await _received(connection))
                 if answer.status == 200:
-                    for event in documents.feed(answer.take()):
-                        yield event
+                    for document in documents.feed(answer.take()):
+                        yield document
             if answer.status != 200:
                 answer.document()
 

@@ -27,6 +27,13 @@ class Client(Calls[Json]):
         """A web page on a port of loopback, served until this is closed: ``{"url": ...}``."""
         return self._streamed(request("POST", "/v1/ui", {"port": port}))
 
+    def trace(self, port: int, **options: object) -> "Events":
+        """The way of a real packet to a host port: ``{"sentence": ...}``, until there is no more.
+
+        `options` are `address`, `protocol`, `seconds` to wait, and `probe`: whether to send one.
+        """
+        return self._streamed(request("POST", "/v1/trace", {"port": port, **options}))
+
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
         with self._sent(request(method, path, body)) as connection:
             answer = Answer()

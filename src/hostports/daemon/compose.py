@@ -23,9 +23,12 @@ from hostports.linux.inspection import LinuxInspection
 from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.nftables import NftablesFirewall
+from hostports.linux.no_firewall import NoFirewall
 from hostports.linux.programs import wait_for_orphans
 from hostports.linux.rule_watch import RuleWatch
 from hostports.linux.sockets import LinuxHostSockets
+from hostports.linux.tracing import NftTracing
+from hostports.model.condition import OurFirewall
 from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
 from hostports.store.sqlite import SqliteStore
@@ -49,6 +52,7 @@ class Composition:
     firewall: firewalls.RealFirewall
     relay: RelayKeeper | None
     inspection: LinuxInspection
+    tracing: NftTracing
     returned: Return
 
     def watches(self) -> tuple[Watch | None, Watch]:
@@ -109,9 +113,16 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
         store,
         firewall,
         relay,
-        LinuxInspection(ours=isinstance(firewall, NftablesFirewall)),
+        LinuxInspection(_kind(firewall)),
+        NftTracing(),
         returned,
     )
+
+
+def _kind(firewall: firewalls.RealFirewall) -> OurFirewall:
+    if isinstance(firewall, NftablesFirewall):
+        return OurFirewall.NFTABLES
+    return OurFirewall.NONE if isinstance(firewall, NoFirewall) else OurFirewall.IPTABLES
 
 
 def settings(config: Config) -> Settings:

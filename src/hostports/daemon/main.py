@@ -82,10 +82,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         with _listening(self._config) as listening:
-            self._composition = await asyncio.to_thread(self._compose, self._config)
-            self._service = RegistryService(
-                self._composition.registry, self._composition.inspection
-            )
+            made = self._composition = await asyncio.to_thread(self._compose, self._config)
+            self._service = RegistryService(made.registry, made.inspection, made.tracing)
             self._report(self._composition.returned)
             loop.add_signal_handler(signal.SIGHUP, self._reread_later)
             await self._watch_relay()

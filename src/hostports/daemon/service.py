@@ -1,15 +1,15 @@
 """The registry as the API serves it: changes one at a time, off the event loop, each an event."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from functools import partial
 from time import monotonic
 from typing import Final, TypeVar
 
-from hostports.core.doctor import findings
+from hostports.core.doctor.findings import Record, findings
+from hostports.core.doctor.trace import Story, waiting
 from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
@@ -18,10 +18,10 @@ from hostports.daemon.pages import Pages, ServedPage
 from hostports.engine.heal import forget_strays, heal_links
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.errors import AddressNotOnHost, HostportsError, RelayFailed, ReleaseFailed
-from hostports.interfaces import Inspection
+from hostports.interfaces import Inspection, Tracing
 from hostports.model.event import Event, Finding, Happening
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import PortBinding, PortSpec
+from hostports.model.port import PortBinding, PortSpec, SocketAddress
 from hostports.model.published import PublishedPort
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ class RegistryService:
     One thread makes all changes, so that none meets another halfway; reading waits for nobody.
     """
 
-    def __init__(self, registry: Registry, inspection: Inspection) -> None:
+    def __init__(self, registry: Registry, inspection: Inspection, tracing: Tracing) -> None:
         self.registry = registry
         self.bus = EventBus()
         #: Whether firewalld drops what others than itself forward; it tells, where it is.
@@ -47,6 +47,7 @@ class RegistryService:
         self.changed = asyncio.Event()
         self._inspection = inspection
         self._pages = Pages(self.ports)
+        self._tracing = tracing
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
 
     def close(self) -> None:
@@ -186,18 +187,43 @@ class RegistryService:
 
     async def doctor(self) -> Sequence[Finding]:
         """What on this host keeps published ports from being reached, and the mend."""
-        return await asyncio.to_thread(self._findings)
+        found = await asyncio.to_thread(self._findings)
+        await self._tidy_up(len(self.registry.engine.published()))
+        return found
 
     def _findings(self) -> Sequence[Finding]:
-        lost = [(each.binding, each.error) for each in self.registry.lost]
-        trouble: HostportsError | None = None
+        registry, relay = self.registry, self.registry.edges.relay
+        silent: HostportsError | None = None
         try:
-            if relay := self.registry.edges.relay:
+            if relay is not None:
                 relay.held()
         except RelayFailed as error:
-            trouble = error
-        condition = replace(self._inspection.read(), strict_forward_ports=self.strict_forward_ports)
-        return findings(condition, self.registry.networks(), lost, trouble)
+            silent = error
+        record = Record(
+            registry.networks(),
+            registry.endpoints(),
+            registry.engine.published(),
+            [(each.binding, each.error) for each in registry.lost],
+            relay is not None,
+            silent,
+            self.strict_forward_ports,
+        )
+        namespaces = {each.namespace for each in record.endpoints if each.namespace}
+        return findings(self._inspection.read(namespaces), record)
+
+    async def trace(
+        self, to: SocketAddress, seconds: float, *, probe: bool
+    ) -> AsyncGenerator[str, None]:
+        """A real packet's way to an address, sentence by sentence."""
+        story = Story(to.protocol)
+        async with aclosing(self._tracing.follow(to, seconds, probe=probe)) as lines:
+            async for line in lines:
+                if not line:
+                    yield waiting(to, seconds)
+                for sentence in story.told(line):
+                    yield sentence
+        for sentence in story.end():
+            yield sentence
 
     def page(self, port: int) -> AbstractAsyncContextManager[ServedPage]:
         """A web page on a port of loopback."""

@@ -73,20 +73,31 @@ def is_own(namespace: int) -> bool:
 def with_netlink(work: Callable[[IPRoute], T], namespace: int | None = None) -> T:
     """What some work with netlink gives: in the caller's namespace, or by descriptor in another.
 
-    It has a thread of its own, which begins in its maker's namespace, may enter another one and
-    need not come back. And pyroute2 brings an event loop: a thread can't run two.
+    pyroute2 brings an event loop, and a thread can't run two: so this one does nothing else.
+    """
+
+    def with_links() -> T:
+        # Of no group, as nothing is read that wasn't asked for; errors in the kernel's words.
+        with IPRoute(groups=0, ext_ack=True) as links:
+            return work(links)
+
+    return in_own_thread(with_links, namespace)
+
+
+def in_own_thread(work: Callable[[], T], namespace: int | None = None) -> T:
+    """What some work gives in a thread of its own, which may enter a namespace by its descriptor.
+
+    It begins in its maker's namespace, and need not come back.
     """
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_work, work, namespace).result()
+        return thread.submit(_entered, work, namespace).result()
 
 
-def _work(work: Callable[[IPRoute], T], namespace: int | None) -> T:
+def _entered(work: Callable[[], T], namespace: int | None) -> T:
     if namespace is not None and _LIBC.setns(namespace, _CLONE_NEWNET):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    # Of no group, as nothing is read that wasn't asked for; with the kernel's own words for errors.
-    with IPRoute(groups=0, ext_ack=True) as links:
-        return work(links)
+    return work()
 
 
 def _usable(path: str, word: str, missing: str, mend: str) -> str:

@@ -47,9 +47,12 @@ class Severity(Enum):
 class Finding:
     """Something about this host that helps or keeps published ports from being reached.
 
-    `mend` is what to do about it; empty where all is well.
+    `mend` is what to do about it; empty where all is well. `where` is the table, chain and rule
+    that end a packet, `ports` are those that it is about; both empty where it is nothing like that.
     """
 
     severity: Severity
     what: str
     mend: str = ""
+    where: str = ""
+    ports: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from hostports.testing.edges import FakeFirewall, FakeHostFacts, FakePortDriver,
 from hostports.testing.faults import EVERY, Faults
 from hostports.testing.kernel import FakeKernel, FakeSocket
 from hostports.testing.links import FakeLinks
+from hostports.testing.looking import FakeInspection, FakeTracing
 from hostports.testing.sockets import FakeHostSockets
 from hostports.testing.store import FakeStore
 from hostports.testing.watch import FakeWatch
@@ -17,12 +18,14 @@ __all__ = [
     "FakeFirewall",
     "FakeHostFacts",
     "FakeHostSockets",
+    "FakeInspection",
     "FakeKernel",
     "FakeLinks",
     "FakePortDriver",
     "FakeRelay",
     "FakeSocket",
     "FakeStore",
+    "FakeTracing",
     "FakeWatch",
     "Faults",
 ]
