@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hostports.cli.session import PRIVATE_DAEMON
 from hostports.errors import RelayFailed
 from hostports.relay.client import RelayClient
 from hostports.relay.launch import start_relay
@@ -28,6 +29,24 @@ from pathlib import Path
 from hostports.relay.launch import start_relay
 print(start_relay(Path(sys.argv[1])).pid)
 """
+
+
+def test_nothing_is_imported_from_the_directory_that_we_are_in(
+    lab: Lab, control_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may be anywhere when a relay, or a daemon for one run, is started."""
+    (tmp_path / "select.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with lab.host.entered():
+        process = start_relay(control_path)
+    try:
+        with RelayClient(control_path) as relay:
+            assert relay.held() == []
+    finally:
+        process.kill()
+        process.wait()
+    done = subprocess.run([*PRIVATE_DAEMON, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_second_relay_at_a_served_path_is_refused_and_the_first_goes_on(

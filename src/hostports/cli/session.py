@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from hostports.cli.output import Console
 from hostports.client.sync import Client
 
-#: How `run` starts a daemon of its own.
-PRIVATE_DAEMON: Final = (sys.executable, "-m", "hostports", "daemon")
+#: How `run` starts a daemon of its own; with -P nothing is imported from the directory it is in.
+PRIVATE_DAEMON: Final = (sys.executable, "-P", "-m", "hostports", "daemon")
 
 
 class Session(NamedTuple):

@@ -25,7 +25,8 @@ def start_relay(
     if a relay serves there already, or none can be started.
     """
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(settings).items()]
-    command = [sys.executable, "-m", "hostports.relay", *flags]
+    # With -P nothing is imported from the directory that we are in, which may be anybody's.
+    command = [sys.executable, "-P", "-m", "hostports.relay", *flags]
     try:
         with listening_at(path, _MODE) as control:
             # A session of its own: what stops the daemon, as Ctrl-C does, doesn't stop the relay.
