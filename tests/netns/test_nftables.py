@@ -44,10 +44,10 @@ def test_nothing_of_ours_stays_after_removal(bare: Lab) -> None:
 def test_networks_that_go_leave_the_table_byte_for_byte_as_it_was(bare: Lab) -> None:
     with bare.namespaces["host"].entered():
         made = NftablesFirewall()
-        before = nft("list", "ruleset")
+        before = nft("-s", "list", "ruleset")
         made.apply(EVERYTHING)
         made.apply(EVERYTHING.reversed())
-        assert nft("list", "ruleset") == before
+        assert nft("-s", "list", "ruleset") == before
         made.remove()
 
 
