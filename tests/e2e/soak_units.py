@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copy
+from shutil import copy, rmtree
 from typing import Final
 
 import pytest
@@ -50,6 +50,8 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 
 @contextmanager
 def booted(folder: Path) -> Iterator[Inside]:
+    # What an earlier run has left would come back.
+    rmtree(DEBIAN / "var/lib/hostports", ignore_errors=True)
     for unit in (PROJECT / "systemd").iterdir():
         copy(unit, DEBIAN / "etc/systemd/system")
     command = nspawn("-D", str(DEBIAN), "--private-network", "--capability=all", "--boot")

@@ -467,6 +467,24 @@ def test_a_migration_keeps_what_is_there_and_a_copy(recorded: Path, script: str)
     assert loaded(copy) == STATE
 
 
+def test_a_file_of_the_first_schema_is_read_by_the_newest(path: Path) -> None:
+    with SqliteStore(path, migrations=MIGRATIONS[:1]):
+        pass
+    edit(
+        path,
+        """
+        INSERT INTO networks VALUES
+            (1, 'lab', 'nat', 'nat', 'br0', '172.30.0.0/24', NULL, 0, 1, 1, NULL, NULL, '', 0);
+        INSERT INTO endpoints VALUES (1, 'web', 'lab', '172.30.0.2', NULL, '');
+        INSERT INTO bindings VALUES (1, 'lab', 'web', 'tcp', '0.0.0.0', 8080, '172.30.0.2', 80,
+            '127.0.0.1', 8081, 7, 'nat', '', NULL, '2026-01-02T03:04:05+00:00');
+        """,
+    )
+    state = loaded(path)
+    assert [str(each) for each in state.bindings] == ["0.0.0.0:8080:172.30.0.2:80/tcp"]
+    assert [each.ports_only for each in state.networks.values()] == [False]
+
+
 def test_each_migration_runs_once_and_keeps_its_own_copy(recorded: Path) -> None:
     chain = [*MIGRATIONS, NOTES, "UPDATE networks SET note = note || 'x'"]
     assert loaded(recorded, chain) == STATE

@@ -11,9 +11,9 @@ from hostports.errors import StoreFailed
 from hostports.store.refusals import told
 from hostports.store.transaction import committed
 
-#: What has been released is never changed: the next schema is one more migration. Each runs in a
-#: transaction, with foreign keys off, so that it may make a table anew; they are checked at its
-#: end. `position` keeps the order in which things were added.
+#: What somebody may have a file of is never changed: the next schema is one more migration. Each
+#: runs in a transaction, with foreign keys off, so that it may make a table anew; they are checked
+#: at its end. `position` keeps the order in which things were added.
 MIGRATIONS: Final = (
     """
     CREATE TABLE networks (
@@ -30,8 +30,7 @@ MIGRATIONS: Final = (
         host_ipv4 TEXT,
         host_ipv6 TEXT,
         trusted_host_interfaces TEXT NOT NULL,
-        existing INTEGER NOT NULL,
-        ports_only INTEGER NOT NULL
+        existing INTEGER NOT NULL
     );
 
     CREATE TABLE endpoints (
@@ -55,6 +54,7 @@ MIGRATIONS: Final = (
         container_port INTEGER NOT NULL,
         child_ip TEXT,
         child_port INTEGER,
+        port_driver_id INTEGER,
         mode TEXT NOT NULL,
         allow_from TEXT NOT NULL,
         proxy_protocol TEXT,
@@ -75,6 +75,7 @@ MIGRATIONS: Final = (
         allow_from,
         ifnull(child_ip, ''),
         ifnull(child_port, -1),
+        ifnull(port_driver_id, -1),
         ifnull(proxy_protocol, '')
     );
     """,
@@ -87,6 +88,26 @@ MIGRATIONS: Final = (
         container_port INTEGER NOT NULL,
         host_port INTEGER NOT NULL,
         UNIQUE (endpoint, protocol, container_port)
+    );
+
+    ALTER TABLE networks ADD COLUMN ports_only INTEGER NOT NULL DEFAULT 0;
+
+    -- RootlessKit's forwardings go by their parent address; numbers change with every restart.
+    DROP INDEX bindings_once;
+    ALTER TABLE bindings DROP COLUMN port_driver_id;
+    CREATE UNIQUE INDEX bindings_once ON bindings (
+        network,
+        endpoint,
+        protocol,
+        host_ip,
+        host_port,
+        container_ip,
+        container_port,
+        mode,
+        allow_from,
+        ifnull(child_ip, ''),
+        ifnull(child_port, -1),
+        ifnull(proxy_protocol, '')
     );
     """,
 )
