@@ -34,9 +34,7 @@ def test_there_is_no_golden_file_too_many() -> None:
 
 
 def made(*opened: FirewallItem) -> RulesState:
-    state = RulesState(Settings(), ITEMS)
-    state.commit(state.planned(FirewallChange(opened=opened)))
-    return state
+    return RulesState.holding(opened, Settings(), ITEMS)
 
 
 def nothing(_: str) -> list[Element]:

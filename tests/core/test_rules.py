@@ -40,9 +40,7 @@ def test_there_is_no_golden_file_too_many() -> None:
 
 
 def made(*opened: FirewallItem) -> RulesState:
-    state = RulesState(Settings())
-    state.commit(state.planned(FirewallChange(opened=opened)))
-    return state
+    return RulesState.holding(opened, Settings())
 
 
 def test_what_is_open_already_changes_nothing() -> None:

@@ -28,6 +28,7 @@ from tests.netns.packets import datagram_arrives, ping, sctp_arrives, spoofed_sy
 
 RealFirewall = NftablesFirewall | IptablesFirewall
 
+MODES: Final = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
 NOTHING, REFUSED = "nothing", "refused"
 #: Seconds to wait for an answer that should come, and for one that should not.
 PATIENCE, SILENCE = 10.0, 0.5

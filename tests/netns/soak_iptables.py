@@ -5,13 +5,11 @@ from functools import partial
 
 import pytest
 
-from hostports.core.rules.data import Settings
 from hostports.core.rules.iptables.listing import ours
 from hostports.linux.iptables import Iptables, IptablesFirewall
 from hostports.model.address import Family
-from tests.netns.firewall_checks import Host, host
+from tests.netns.firewall_checks import MODES, Host, host
 
-MODES = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
 IPTABLES = Iptables("-nft")
 #: Chains of rules that single networks, endpoints and ports bring.
 OF_ITEMS = {

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hostports.core.rules.data import Settings
-from tests.netns.firewall_checks import CHECKS, SILENCE, SPECIALS, Host, host
+from tests.netns.firewall_checks import CHECKS, MODES, SILENCE, SPECIALS, Host, host
 from tests.netns.namespaces import nft
 from tests.netns.packets import spoofed_syn_arrives
-
-MODES = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
 
 
 @pytest.fixture(scope="module", params=MODES)

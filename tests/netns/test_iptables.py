@@ -18,13 +18,12 @@ from hostports.linux.nftables import NftablesFirewall
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem
 from tests.contract.test_firewall import NETWORK, WEB, binding
-from tests.netns.firewall_checks import CHECKS, SPECIALS, Host, host
+from tests.netns.firewall_checks import CHECKS, MODES, SPECIALS, Host, host
 from tests.netns.namespaces import Namespace, namespace, nft
 from tests.netns.refusing import refusing
 
 VARIANTS = ("-nft", "-legacy")
 PROGRAMS, WHAT = ("iptables", "ip6tables"), ("save", "restore")
-MODES = {"relay": Settings(relay=True), "hairpin": Settings(relay=False)}
 
 
 @pytest.fixture(

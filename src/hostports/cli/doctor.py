@@ -4,10 +4,10 @@ from typing import Final
 
 from hostports.cli.output import Json, Line
 from hostports.cli.session import Session
+from hostports.cli.specs import PROTOCOLS
 from hostports.errors import UnusableValue
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
-_PROTOCOLS: Final = ("tcp", "udp", "sctp")
 
 
 def doctor(do: Session) -> int:
@@ -34,7 +34,7 @@ def _target(text: str) -> tuple[int, dict[str, str]]:
     rest, slash, protocol = text.partition("/")
     address, colon, port = rest.rpartition(":")
     usable = port.isascii() and port.isdigit() and len(port) <= 5
-    if not usable or (slash and protocol.lower() not in _PROTOCOLS) or (colon and not address):
+    if not usable or (slash and protocol.lower() not in PROTOCOLS) or (colon and not address):
         raise UnusableValue(
             text, "it names no port", "write one as 8080, 192.0.2.1:8080 or [2001:db8::1]:53/udp"
         )

@@ -8,6 +8,15 @@ from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol, PublishMode, SocketAddress
 
 
+def translated_datagrams(bindings: Iterable[PortBinding]) -> dict[SocketAddress, PortBinding]:
+    """The bindings of UDP by DNAT, by their sockets."""
+    return {
+        each.socket: each
+        for each in bindings
+        if each.protocol is Protocol.UDP and not each.routed and each.mode is PublishMode.NAT
+    }
+
+
 def left_over(
     networks: Iterable[BridgeNetwork], bindings: Iterable[PortBinding]
 ) -> Callable[[Flow], bool]:
@@ -18,11 +27,7 @@ def left_over(
     there no longer, or past one that is there by now. What goes where its binding says stays.
     """
     subnets = [subnet for each in networks for of in Family if (subnet := each.subnet(of))]
-    by_socket: dict[SocketAddress, PortBinding] = {
-        each.socket: each
-        for each in bindings
-        if each.protocol is Protocol.UDP and not each.routed and each.mode is PublishMode.NAT
-    }
+    by_socket = translated_datagrams(bindings)
 
     def is_left_over(flow: Flow) -> bool:
         if flow.protocol != Protocol.UDP.number or not flow.to_host:

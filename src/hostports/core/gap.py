@@ -5,10 +5,11 @@ Connection tracking remembers what the first packet of a flow met, also if that 
 
 from collections.abc import Callable, Iterable, Iterator
 
+from hostports.core.flows import translated_datagrams
 from hostports.model.address import Family, IPAddress
 from hostports.model.flow import Flow
 from hostports.model.network import BridgeNetwork, GatewayMode
-from hostports.model.port import PortBinding, Protocol, PublishMode, SocketAddress
+from hostports.model.port import PortBinding, Protocol, SocketAddress
 
 
 def strays(
@@ -21,11 +22,7 @@ def strays(
     address. TCP to a published port is not: the relay has taken it, and goes on serving it.
     """
     known = [*bindings]
-    translated = {
-        each.socket
-        for each in known
-        if each.protocol is Protocol.UDP and not each.routed and each.mode is PublishMode.NAT
-    }
+    translated = translated_datagrams(known).keys()
     opened = {(each.container_ip, each.protocol.number, each.container_port) for each in known}
     all_networks = [*networks]
 
@@ -68,8 +65,6 @@ def _intruding(flow: Flow, network: BridgeNetwork, opened: set[tuple[IPAddress, 
     Without masquerading they tell by the interface, of which nobody knows by now.
     """
     of = _family(flow)
-    if flow.answered_by != flow.destination:
-        return False
     if not _inside(flow.destination, network) or _inside(flow.source, network):
         return False
     if network.gateway_mode(of) is GatewayMode.NAT_UNPROTECTED:
@@ -85,7 +80,6 @@ def _unmasked(flow: Flow, network: BridgeNetwork) -> bool:
         network.masquerade
         and not network.internal
         and not network.routed(_family(flow))
-        and flow.answered_to == flow.source
         and _inside(flow.source, network)
         and not _inside(flow.destination, network)
     )

@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -23,6 +23,7 @@ from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
+from hostports.daemon.tasks import Tasks
 from hostports.daemon.watch import watching
 from hostports.engine.restart import Return, serve_again
 from hostports.errors import (
@@ -74,7 +75,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._composition: Composition
         self._service: RegistryService
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._tasks = Tasks()
 
     async def live(self) -> None:
         """Bring back what is recorded, serve until told to stop, and go."""
@@ -87,7 +88,7 @@ class Daemon:
             self._report(self._composition.returned)
             loop.add_signal_handler(signal.SIGHUP, self._reread_later)
             await self._watch_relay()
-            self._later(Regainer(self._service).run())
+            self._tasks.start(Regainer(self._service).run())
             async with watching(self._service, self._composition.watches(), self._config):
                 await self._serve(listening)
         await self._go()
@@ -143,7 +144,7 @@ class Daemon:
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
         if not self._stop.is_set():
-            self._later(self._replace_relay())
+            self._tasks.start(self._replace_relay())
 
     async def _replace_relay(self) -> None:
         """Start another relay with fresh sockets; connections through the old one are lost."""
@@ -167,7 +168,7 @@ class Daemon:
         return serve_again(made.registry, made.store.load())
 
     def _reread_later(self) -> None:
-        self._later(self._reread())
+        self._tasks.start(self._reread())
 
     async def _reread(self) -> None:
         """SIGHUP: read the configuration again, and make the firewall anew."""
@@ -179,18 +180,6 @@ class Daemon:
         await self._service.change(partial(firewall.reconfigure, wanted))
         self._service.tell(Happening.FIREWALL_REBUILT)
         log.info("configuration read again")
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside serving; what goes wrong with it is logged."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Future[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            unexpected = None if isinstance(error, HostportsError) else error
-            log.error("failed: %s", error, exc_info=unexpected)
 
 
 def _listening(config: Config) -> socket.socket:

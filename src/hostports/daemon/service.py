@@ -27,6 +27,11 @@ from hostports.model.published import PublishedPort
 Result = TypeVar("Result")
 #: Bindings of one request that leave megabytes behind.
 _LARGE: Final = 1_000
+#: Flows are looked at so often at most, at so many seconds' distance: what the relay has still to
+#: answer makes one anew. A container that sends all the time to its own bridge's port begins one
+#: through the relay again and again, and is right to.
+_MOST_LOOKS: Final = 10
+_LAST_ANSWERS_S: Final = 0.1
 #: Seconds between looks whether an address is there. To try costs little, and tells more than
 #: netlink does: an IPv6 address may be there and not be usable yet.
 _ADDRESS_GLANCE_S: Final = 0.2
@@ -174,13 +179,27 @@ class RegistryService:
         """What is published, of all endpoints or one, with what has passed."""
         return await asyncio.to_thread(self.registry.ports, endpoint)
 
+    async def forget_strays(self) -> int:
+        """Let flows that began while rules were away meet them, until a look finds none.
+
+        How many there were. Raises `ConntrackFailed` or `NotPermitted`.
+        """
+        forgotten = 0
+        for _ in range(_MOST_LOOKS):
+            found = await asyncio.to_thread(forget_strays, self.registry)
+            if not found:
+                break
+            forgotten += found
+            await asyncio.sleep(_LAST_ANSWERS_S)
+        return forgotten
+
     async def reload(self) -> None:
         """Make the firewall anew, and bridges, their addresses and cables where they are missing.
 
         What can't be attached again, as its namespace has gone, is told in the event.
         """
         await self.change(self.registry.reload)
-        await asyncio.to_thread(forget_strays, self.registry)
+        await self.forget_strays()
         made, failures = await self.change(partial(heal_links, self.registry, [""]))
         said = [*(f"made again: {each}" for each in made), *map(str, failures)]
         self.tell(Happening.FIREWALL_REBUILT, message="; ".join(said))

@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from hostports.core.healing import Healing
 from hostports.daemon.config import Config, FirewallChoice
 from hostports.daemon.service import RegistryService
-from hostports.engine.heal import forget_strays, heal_links
+from hostports.daemon.tasks import Tasks
+from hostports.engine.heal import heal_links
 from hostports.errors import HostportsError
 from hostports.interfaces import Watch
 from hostports.model.event import Happening
@@ -31,9 +32,6 @@ _BUS_SOCKET: Final = Path("/run/dbus/system_bus_socket")
 _BUS_ADDRESS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
 #: So many changes are told of one healing.
 _MOST_TOLD: Final = 10
-#: Flows are looked at so often at most, at so many seconds' distance.
-_MOST_LOOKS: Final = 10
-_LAST_ANSWERS_S: Final = 0.1
 #: Seconds until what failed is tried again.
 _RETRY_S: Final = 1.0
 
@@ -64,23 +62,21 @@ class Watcher:
         self._found: list[str] = []
         self._healed = 0
         self._healer: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def start(self) -> None:
         """Begin to watch, in the running event loop."""
         loop = asyncio.get_running_loop()
         for watch, seen in self._watches.items():
             loop.add_reader(watch.fileno(), partial(self._read, watch, seen))
-        self._later(self._look_now_and_then())
+        self._tasks.start(self._look_now_and_then())
 
     async def stop(self) -> None:
         """Watch no longer; what is still to be healed is healed now."""
         loop = asyncio.get_running_loop()
         for watch in self._watches:
             loop.remove_reader(watch.fileno())
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         if self._found:
             try:
                 await self._service.change(self._service.registry.reload)
@@ -90,7 +86,7 @@ class Watcher:
     def look(self, why: str) -> None:
         """Somebody may have made all rules anew: see whether ours are there."""
         log.info("%s, so our rules are looked at", why)
-        self._later(self._look())
+        self._tasks.start(self._look())
 
     def _read(self, watch: Watch, seen: Callable[[list[str]], None]) -> None:
         if found := list(watch.read()):
@@ -99,7 +95,7 @@ class Watcher:
     def _rules_changed(self, found: list[str]) -> None:
         self._found = (self._found + found)[:_MOST_TOLD]
         if not self._mending:
-            self._healer = self._later(self._heal_rules())
+            self._healer = self._tasks.start(self._heal_rules())
 
     @property
     def _mending(self) -> bool:
@@ -122,7 +118,7 @@ class Watcher:
             if self._healing.healed(monotonic()):
                 log.error("somebody changes our rules again and again: they come back less often")
             # Looking at very many flows may take seconds, for which no rule has to wait.
-            self._later(self._finish(found))
+            self._tasks.start(self._finish(found))
 
     async def _finish(self, found: list[str]) -> None:
         """What began meanwhile is to meet the rules; then they are whole, and that is told."""
@@ -132,20 +128,16 @@ class Watcher:
         self._service.tell(Happening.FIREWALL_REBUILT, message=said)
 
     async def _forget_strays(self) -> None:
-        """Until a look finds none: what the relay has still to answer makes a flow anew."""
-        for _ in range(_MOST_LOOKS):
-            try:
-                strays = await asyncio.to_thread(forget_strays, self._service.registry)
-            except HostportsError as error:
-                log.warning("flows that began without rules may go on: %s", error)
-                return
-            if not strays:
-                return
+        try:
+            strays = await self._service.forget_strays()
+        except HostportsError as error:
+            log.warning("flows that began without rules may go on: %s", error)
+            return
+        if strays:
             log.info("flows forgotten that began without rules: %d", strays)
-            await asyncio.sleep(_LAST_ANSWERS_S)
 
     def _links_changed(self, gone: list[str]) -> None:
-        self._later(self._heal_links(gone))
+        self._tasks.start(self._heal_links(gone))
 
     async def _heal_links(self, gone: list[str]) -> None:
         work = partial(heal_links, self._service.registry, gone)
@@ -176,17 +168,6 @@ class Watcher:
         # What has been seen meanwhile is being healed already.
         if damage and before == self._healed and not self._mending:
             self._rules_changed([f"found by looking: {', '.join(damage)}"])
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("healing failed: %s", error, exc_info=error)
 
 
 @asynccontextmanager

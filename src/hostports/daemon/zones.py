@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hostports.daemon.service import RegistryService
+from hostports.daemon.tasks import Tasks
 from hostports.errors import FirewallFailed
 from hostports.linux.firewalld import Firewalld
 from hostports.model.event import Happening
@@ -26,18 +27,16 @@ class Zones:
         self._look = look
         self._due = asyncio.Event()
         self._firewalld: Firewalld | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
 
     def start(self) -> None:
         """Begin, in the running event loop."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._listen()), loop.create_task(self._connected())]
+        self._tasks.start(self._listen())
+        self._tasks.start(self._connected())
 
     async def stop(self, *, remove: bool) -> None:
         """End; `remove` takes what is ours out of firewalld."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         if remove:
             await self._remove()
         if self._firewalld is not None:

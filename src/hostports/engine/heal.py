@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Final
 
 from hostports.core.gap import strays
 from hostports.core.networks import cable_name
@@ -11,28 +10,17 @@ from hostports.engine.restart import attach_again, tried
 from hostports.errors import HostportsError
 from hostports.model.network import BridgeNetwork, Endpoint
 
-#: So often flows are looked at; a container that sends all the time to its own bridge's port
-#: begins a flow through the relay again and again, and is right to.
-_PASSES: Final = 4
-
 
 def forget_strays(registry: Registry) -> int:
     """Let flows that began while our rules were away meet them; how many there were.
 
-    An answer that is on its way when a flow is forgotten makes it anew, the other way round; so it
-    is looked again, until there are none. Raises `ConntrackFailed` or `NotPermitted`.
+    An answer that is on its way when a flow is forgotten makes it anew, the other way round; so one
+    look may not be enough. Raises `ConntrackFailed` or `NotPermitted`.
     """
     conntrack = registry.edges.conntrack
     if conntrack is None:
         return 0
-    stray = strays(registry.networks(), registry.engine.published())
-    total = 0
-    for _ in range(_PASSES):
-        found = conntrack.forget_if(stray)
-        total += found
-        if not found:
-            break
-    return total
+    return conntrack.forget_if(strays(registry.networks(), registry.engine.published()))
 
 
 def heal_links(registry: Registry, gone: Iterable[str]) -> tuple[list[str], list[HostportsError]]:

@@ -106,8 +106,9 @@ class Registry:
             endpoint = self.endpoint(name)
             restoration = self.engine.restore(endpoint, list(bindings), self._lost_created)
             regained += restoration.bindings
+            back = set(restoration.bindings)
             self._lost = {
-                **{each: why for each, why in self._lost.items() if each not in regained},
+                **{each: why for each, why in self._lost.items() if each not in back},
                 **{each.binding: each for each in restoration.lost},
             }
             self.engine.resources.forget_flows(restoration.bindings)

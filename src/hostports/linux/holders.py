@@ -7,8 +7,8 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,9 @@ from typing import Any, Final
 from pyroute2 import DiagSocket
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hostports.model.address import ANY_IPV6, IPAddress, overlap, unmapped
+from hostports.linux.listening import is_dual_stack
+from hostports.linux.namespaces import in_own_thread
+from hostports.model.address import IPAddress, overlap, unmapped
 from hostports.model.port import SocketAddress
 
 #: All TCP states (1-12), and bit 13: bound but neither listening nor connected (Linux 6.8).
@@ -33,8 +35,7 @@ def holder(address: SocketAddress) -> str:
     """
     try:
         # pyroute2 brings an event loop, and a thread can't run two.
-        with ThreadPoolExecutor(1) as thread:
-            inodes = thread.submit(_inodes, address).result()
+        inodes = in_own_thread(partial(_inodes, address))
         owners = _owners(inodes) if inodes else {}
     except (OSError, NetlinkError):
         return ""
@@ -66,8 +67,7 @@ def _inodes(address: SocketAddress) -> list[int]:
 def _meets(found: Any, ip: IPAddress) -> bool:  # noqa: ANN401 - pyroute2 has no types
     """Whether a socket found by port overlaps an address; ``[::]`` may hold IPv4, too."""
     other = ip_address(found["idiag_src"])
-    dual_stack = found.get_attr("INET_DIAG_SKV6ONLY") == 0 and other == ANY_IPV6
-    return dual_stack or overlap(unmapped(other), ip)
+    return is_dual_stack(found) or overlap(unmapped(other), ip)
 
 
 def _owners(inodes: Iterable[int]) -> dict[int, set[tuple[int, str]]]:

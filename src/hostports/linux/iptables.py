@@ -139,8 +139,8 @@ class IptablesFirewall:
             )
         # Whether forwarding is on doesn't tell who switched it on; the chains of before do.
         families = guarded | self.iptables.guarded() | not_forwarding()
-        self._state = RulesState(replace(settings or Settings(), guard=families), ITEMS)
-        self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
+        guarding = replace(settings or Settings(), guard=families)
+        self._state = RulesState.holding(wanted, guarding, ITEMS)
         self.rebuild()
 
     def apply(self, change: FirewallChange) -> None:
@@ -163,18 +163,17 @@ class IptablesFirewall:
         """The lines to iptables-restore by which `apply` would make a change."""
         with self._lock:
             delta = self._state.planned(change)
+            left = _Left(self._state, delta)
             return [
                 f"{_PROGRAMS[of]}-restore: {line}"
                 for of in self.iptables.families
-                for line in change_script(of, delta, self._left(delta)).splitlines()
+                for line in change_script(of, delta, left).splitlines()
             ]
 
     def reconfigure(self, settings: Settings) -> None:
         """Make all chains anew by other settings; the guard stays as it is."""
         with self._lock:
-            items = self._state.items()
-            self._state = RulesState(replace(settings, guard=self._state.settings.guard), ITEMS)
-            self._state.commit(self._state.planned(FirewallChange(opened=tuple(items))))
+            self._state = self._state.under(settings)
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -213,7 +212,11 @@ class IptablesFirewall:
 
     def listed(self) -> str:
         """Our chains as iptables-save lists them, without counters; empty if none is there."""
-        lines = (f"{of.value} {line}" for of in self.iptables.families for line in self._ours(of))
+        lines = (
+            f"{of.value} {line}"
+            for of, saved in self._saved().items()
+            for line in listing.ours(saved)
+        )
         return "\n".join(line.partition(" [")[0] for line in lines)
 
     def remove(self) -> None:
@@ -240,8 +243,9 @@ class IptablesFirewall:
             self._make(delta)
 
     def _make(self, delta: Delta) -> None:
+        left = _Left(self._state, delta)
         for of in self.iptables.families:
-            self.iptables.restore(of, change_script(of, delta, self._left(delta)))
+            self.iptables.restore(of, change_script(of, delta, left))
 
     def _make_whole(self) -> None:
         whole = self._state.whole()
@@ -256,12 +260,6 @@ class IptablesFirewall:
             self._make_whole()
         except HostportsError as again:
             error.add_note(f"what was there before could not be made again: {again}")
-
-    def _left(self, delta: Delta) -> "_Left":
-        return _Left(self._state, delta)
-
-    def _ours(self, of: Family) -> list[str]:
-        return listing.ours(self.iptables.saved(of))
 
 
 def _sizes(saved: Mapping[Family, str]) -> dict[str, int]:

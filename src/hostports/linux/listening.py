@@ -34,5 +34,11 @@ def _addresses(found: Any, protocol: Protocol) -> Iterator[SocketAddress]:  # no
     """What a socket is bound to; ``[::]`` may be IPv4's wildcard, too."""
     ip, port = ip_address(found["idiag_src"]), found["idiag_sport"]
     yield SocketAddress(protocol, ip, port)
-    if ip == ANY_IPV6 and found.get_attr("INET_DIAG_SKV6ONLY") == 0:
+    if is_dual_stack(found):
         yield SocketAddress(protocol, ANY_IPV4, port)
+
+
+def is_dual_stack(found: Any) -> bool:  # noqa: ANN401 - pyroute2 has no types
+    """Whether a socket, as the kernel tells of it, is bound to ``[::]`` for IPv4, too."""
+    for_both = found.get_attr("INET_DIAG_SKV6ONLY") == 0
+    return for_both and ip_address(found["idiag_src"]) == ANY_IPV6

@@ -82,8 +82,8 @@ class NftablesFirewall:
             )
         if guard is not None:
             guard |= guarded_families(listed) | not_forwarding()
-        self._state = RulesState(replace(settings or Settings(), guard=guard or frozenset()))
-        self._state.commit(self._state.planned(FirewallChange(opened=tuple(wanted))))
+        guarded = replace(settings or Settings(), guard=guard or frozenset())
+        self._state = RulesState.holding(wanted, guarded)
         self.rebuild()
 
     def apply(self, change: FirewallChange) -> None:
@@ -110,9 +110,7 @@ class NftablesFirewall:
     def reconfigure(self, settings: Settings) -> None:
         """Make the whole table anew by other settings; the guard stays as it is."""
         with self._lock:
-            items = self._state.items()
-            self._state = RulesState(replace(settings, guard=self._state.settings.guard))
-            self._state.commit(self._state.planned(FirewallChange(opened=tuple(items))))
+            self._state = self._state.under(settings)
         self.rebuild()
 
     def rebuild(self) -> None:

@@ -10,7 +10,6 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from hostports.linux.multicast import messages
@@ -81,12 +80,7 @@ class Tracked:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def entries(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
 from hostports.core.rules.data import Chain, Element, Fragment, Settings
@@ -74,6 +74,20 @@ class RulesState:
         self._chain_users: Counter[str] = Counter()
         self._chains: dict[str, Chain] = {}
         self._sizes: Counter[str] = Counter()
+
+    @classmethod
+    def holding(
+        cls, opened: Iterable[FirewallItem], settings: Settings, items: Items = NFT_ITEMS
+    ) -> "RulesState":
+        """A state in which these are open from the beginning. Raises as `planned` does."""
+        state = cls(settings, items)
+        state.commit(state.planned(FirewallChange(opened=tuple(opened))))
+        return state
+
+    def under(self, settings: Settings) -> "RulesState":
+        """The same, by other settings; the guard stays as it is."""
+        guarded = replace(settings, guard=self.settings.guard)
+        return RulesState.holding(self.items(), guarded, self._items)
 
     def planned(self, change: FirewallChange) -> Delta:
         """What a change does to the table; nothing happens yet.
