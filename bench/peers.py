@@ -23,12 +23,12 @@ from typing import Final, NamedTuple
 
 from pyroute2 import IPRoute
 
+from bench.debian import unpack
 from bench.publish import processes, resident
 from tests.e2e.site import Site, host_probe, site, wired
 from tests.netns.lab import Lab, configure, join, up
 from tests.relay.waiting import PATIENCE_S
 
-UNPACK: Final = Path(__file__).parents[1] / "tests/debian.sh"
 PACKAGES: Final = ("containernetworking-plugins", "docker.io", "netavark")
 #: Numbers of ports that are published in one call, and how often each is measured: with a thousand,
 #: some peers take minutes.
@@ -339,9 +339,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     found: dict[tuple[str, int], Figures] = {}
     with TemporaryDirectory(prefix="hostports-bench-") as debian:
-        subprocess.run(  # noqa: S603 - our own
-            [str(UNPACK), debian, *PACKAGES], check=True, capture_output=True
-        )
+        unpack(Path(debian), *PACKAGES)
         for count in ROUNDS:
             for name in asked.only:
                 found[name, count] = measured(name, count, Path(debian))

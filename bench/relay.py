@@ -13,20 +13,21 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from math import isnan, nan
 from operator import ge, le
 from pathlib import Path
 from statistics import median
-from subprocess import PIPE, Popen, run
+from subprocess import PIPE, CalledProcessError, Popen, run
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from pyroute2 import IPRoute
 from pyroute2.netns import NETNS_RUN_DIR
 
+from bench.debian import unpack
 from hostports.errors import HostportsError
 from hostports.interfaces import RelayedBinding
 from hostports.linux.sockets import LinuxHostSockets
@@ -39,11 +40,6 @@ from tests.relay.lab import BRIDGE_IPV4, CONTAINER_IPV4, HOST_IPV4, Lab, lab
 from tests.relay.proc import Process
 
 LOAD = Path(__file__).with_name("load.c")
-#: Unpacks Debian's docker-proxy where it runs; what is not installed starts no daemon.
-UNPACK = """
-apt-get download -q docker.io || { apt-get update -q && apt-get download -q docker.io; }
-dpkg-deb -x docker.io_*.deb .
-"""
 Port = tuple[Protocol, int]
 #: The services of load.c.
 SERVICES = [(Protocol.TCP if port < 9004 else Protocol.UDP, port) for port in range(9000, 9006)]
@@ -382,8 +378,8 @@ def line(text: str, *columns: str) -> str:
 
 def unpacked_docker_proxy(folder: Path) -> Path | None:
     """Debian's docker-proxy, if it can be had."""
-    command = ["sh", "-c", UNPACK]
-    run(command, cwd=folder, check=False, capture_output=True)  # noqa: S603
+    with suppress(CalledProcessError):
+        unpack(folder, "docker.io")
     return next((each for each in folder.rglob("docker-proxy") if each.is_file()), None)
 
 

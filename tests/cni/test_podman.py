@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.site import host_probe, site
 from tests.netns.lab import Probe
-from tests.podman.room import DEBIAN, ROOT, Podman, PodmanFailed, SetUp, podman
+from tests.podman.room import DEBIAN, ROOT, Podman, PodmanFailed, SetUp, podman, remote
 
 SETUP = SetUp(DEBIAN, ROOT / "docs" / "cni.md", below=5)
 WHY_NOT = SETUP.obstacle()
@@ -27,12 +27,6 @@ def pods(empty: Podman) -> Iterator[Podman]:
     empty("rm", "--all", "--force", "--time", "0")
     assert empty.site.client.ports()["bindings"] == []
     assert empty.site.client.networks()["networks"] == []
-
-
-def remote(pods: Podman, port: int, protocol: str = "tcp") -> list[str]:
-    """Who answers another host, by IPv4 and IPv6."""
-    probes = [host_probe("remote", port, version=of, protocol=protocol) for of in (4, 6)]
-    return [each.strip() for each in pods.site.answers(*probes)]
 
 
 def listed(pods: Podman) -> list[tuple[str, int]]:

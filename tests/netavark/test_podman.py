@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.site import SILENCE_S, host_probe, site
 from tests.netns.lab import Probe
-from tests.podman.room import ROOT, VENV, Podman, PodmanFailed, SetUp, podman
+from tests.podman.room import ROOT, VENV, Podman, PodmanFailed, SetUp, podman, remote
 
 SETUP = SetUp(VENV / "podman13", ROOT / "docs" / "netavark.md")
 SUBNETS = ("--subnet", "10.90.0.0/24", "--subnet", "fd90::/64")
@@ -38,12 +38,6 @@ def pods(empty: Podman) -> Iterator[Podman]:
     empty("rm", "--all", "--force", "--time", "0")
     assert empty.site.client.endpoints()["endpoints"] == []
     assert empty.site.client.ports()["bindings"] == []
-
-
-def remote(pods: Podman, port: int, protocol: str = "tcp") -> list[str]:
-    """Who answers another host, by IPv4 and IPv6."""
-    probes = [host_probe("remote", port, version=of, protocol=protocol) for of in (4, 6)]
-    return [each.strip() for each in pods.site.answers(*probes)]
 
 
 def test_a_port_is_reached_listed_and_gone_with_its_container(pods: Podman) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.site import Site
+from tests.e2e.site import Site, host_probe
 from tests.netns.namespaces import Namespace, nft
 from tests.relay.waiting import PATIENCE_S, eventually
 
@@ -143,6 +143,12 @@ class Podman:
         """A container's addresses."""
         found = json.loads(self("inspect", name))[0]["NetworkSettings"]["Networks"][network]
         return [found["IPAddress"], found["GlobalIPv6Address"]]
+
+
+def remote(pods: Podman, port: int, protocol: str = "tcp") -> list[str]:
+    """Who answers another host, by IPv4 and IPv6."""
+    probes = [host_probe("remote", port, version=of, protocol=protocol) for of in (4, 6)]
+    return [each.strip() for each in pods.site.answers(*probes)]
 
 
 @contextmanager
