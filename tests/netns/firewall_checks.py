@@ -164,7 +164,7 @@ def _published() -> Iterator[Check]:
         "relay mode, IPv6", "client", HOST_IPV6, 8086, "relay fd09::2", REFUSED, source=CLIENT6
     )
     yield check("transit to a published port is not ours", "a1", CLIENT, 8080, "client 10.9.0.1")
-    yield check("a user's rule comes first", "client", HOST_IPV4, 8090, NOTHING)
+    yield from on_host("a user's rule comes first", 8090, NOTHING, NOTHING, CLIENT)
 
 
 def _local() -> Iterator[Check]:
@@ -229,8 +229,19 @@ def _direct() -> Iterator[Check]:
     for name, number in (("b", 31), ("n", 35)):
         yield check(f"direct to {name}", "client", f"172.{number}.0.2", 80, NOTHING)
         yield check(f"direct to {name}, IPv6", "client", f"fd{number}::2", 80, NOTHING)
-    yield check("direct to b from trusted", "trusted", "172.31.0.2", 80, "b1 10.8.0.2")
-    yield check("direct to n from trusted", "trusted", "172.35.0.2", 80, "n1 10.8.0.2")
+    for name, number in (("b", 31), ("n", 35)):
+        who = f"{name}1"
+        yield check(
+            f"direct to {name} from trusted", "trusted", f"172.{number}.0.2", 80, f"{who} 10.8.0.2"
+        )
+        yield check(
+            f"direct to {name} from trusted, IPv6",
+            "trusted",
+            f"fd{number}::2",
+            80,
+            f"{who} fd08::2",
+            source="fd08::2",
+        )
     yield check("direct from trusted", "trusted", "172.30.0.2", 80, "a1 10.8.0.2")
     yield check(
         "direct from trusted, IPv6", "trusted", "fd30::2", 80, "a1 fd08::2", source="fd08::2"
@@ -241,6 +252,14 @@ def _direct() -> Iterator[Check]:
         yield check(f"{name}, IPv6", "trusted", f"fd{number}::2", 81, NOTHING)
     yield check(
         "direct from trusted without masquerading", "trusted", "172.36.0.2", 80, "m1 10.8.0.2"
+    )
+    yield check(
+        "direct from trusted without masquerading, IPv6",
+        "trusted",
+        "fd36::2",
+        80,
+        "m1 fd08::2",
+        source="fd08::2",
     )
     ports = on_host("without masquerading", 8092, "m1 10.9.0.2", "m1 fd09::2", CLIENT)
     yield from ports
@@ -271,6 +290,7 @@ def _networks() -> Iterator[Check]:
     yield check("outside to internal", "client", "172.32.0.2", 80, NOTHING)
     yield check("outside to internal, IPv6", "client", "fd32::2", 80, NOTHING)
     yield check("within internal", "i1", "172.32.0.3", 80, "i2 172.32.0.2")
+    yield check("within internal, IPv6", "i1", "fd32::3", 80, "i2 fd32::2")
     yield check("between containers", "a1", "172.30.0.3", 81, "a2 172.30.0.2")
     yield check("between containers, IPv6", "a1", "fd30::3", 81, "a2 fd30::2")
     yield check("to a stranger without ICC", "n2", "172.35.0.4", 80, NOTHING)
@@ -282,11 +302,14 @@ def _networks() -> Iterator[Check]:
     yield check("routed without ICC", "client", "172.37.0.2", 80, "q1 10.9.0.2")
     yield check("routed without ICC, IPv6", "client", "fd37::2", 80, "q1 fd09::2", source=CLIENT6)
     yield check("routed without ICC, own source", "q1", CLIENT, 7000, "client 172.37.0.2")
+    yield check("routed without ICC, own source, IPv6", "q1", CLIENT6, 7000, "client fd37::2")
     yield check("routed without ICC, unpublished", "client", "172.37.0.2", 81, NOTHING)
+    yield check("routed without ICC, unpublished, IPv6", "client", "fd37::2", 81, NOTHING)
     yield check("outside to internal without ICC", "client", "172.38.0.2", 80, NOTHING)
     for name, number in (("b", 31), ("r", 33), ("u", 34), ("m", 36)):
-        answer = f"{name}2 172.{number}.0.2"
-        yield check(f"between containers of {name}", f"{name}1", f"172.{number}.0.3", 81, answer)
+        between, where = f"between containers of {name}", f"{name}1"
+        yield check(between, where, f"172.{number}.0.3", 81, f"{name}2 172.{number}.0.2")
+        yield check(f"{between}, IPv6", where, f"fd{number}::3", 81, f"{name}2 fd{number}::2")
 
 
 def _sources() -> Iterator[Check]:
@@ -301,23 +324,28 @@ def _sources() -> Iterator[Check]:
     yield check("masquerade, unprotected", "u1", CLIENT, 7000, "client 10.9.0.1")
     yield check("masquerade, unprotected, IPv6", "u1", CLIENT6, 7000, "client fd09::11")
     yield check("routed: own source", "r1", CLIENT, 7000, "client 172.33.0.2")
+    yield check("routed: own source, IPv6", "r1", CLIENT6, 7000, "client fd33::2")
     for port, what in ((8083, "any address"), (8087, "one address")):
         ok = f"allowed source, {what}"
         yield from on_host(ok, port, "a1 10.9.0.2", "a1 fd09::2", CLIENT)
         no = f"source not allowed, {what}"
         yield from on_host(no, port, NOTHING, NOTHING, "10.9.0.3")
-    yield check(
-        "allowed source, relay mode",
-        "client",
-        HOST_IPV4,
-        8095,
-        "relay 10.9.0.2",
-        REFUSED,
-        source=CLIENT,
-    )
+    for name, ip, source in (("", HOST_IPV4, CLIENT), (", IPv6", HOST_IPV6, CLIENT6)):
+        yield check(
+            f"allowed source, relay mode{name}",
+            "client",
+            ip,
+            8095,
+            f"relay {source}",
+            REFUSED,
+            source=source,
+        )
     yield from on_host("source not allowed, relay mode", 8095, NOTHING, NOTHING, "10.9.0.3")
     yield check("allowed prefix", "trusted", HOST_IPV4, 8083, "a1 10.8.0.2")
+    yield check("allowed prefix, one address", "trusted", HOST_IPV4, 8087, "a1 10.8.0.2")
+    yield check("allowed prefix, relay mode", "trusted", HOST_IPV4, 8095, "relay 10.8.0.2", REFUSED)
     yield check("host not allowed", "host", HOST_IPV4, 8083, NOTHING)
+    yield check("host not allowed, IPv6", "host", HOST_IPV6, 8083, NOTHING)
 
 
 CHECKS: Final = (*_published(), *_local(), *_direct(), *_networks(), *_sources())
@@ -415,6 +443,11 @@ _PACKETS: Final[dict[str, tuple[Special, bool]]] = {
     "datagram to internal": (_one_way("client", "172.32.0.2", "i1"), False),
     "datagram from internal without ICC": (_one_way("j1", CLIENT, "client"), False),
     "datagram to internal without ICC": (_one_way("client", "172.38.0.2", "j1"), False),
+    "datagram out, IPv6": (_one_way("a1", CLIENT6, "client"), True),
+    "datagram from internal, IPv6": (_one_way("i1", CLIENT6, "client"), False),
+    "datagram to internal, IPv6": (_one_way("client", "fd32::2", "i1"), False),
+    "datagram from internal without ICC, IPv6": (_one_way("j1", CLIENT6, "client"), False),
+    "datagram to internal without ICC, IPv6": (_one_way("client", "fd38::2", "j1"), False),
     "sctp": (lambda host, wait: sctp_arrives(host.lab, 9000, "a1", 9, wait), True),
     "loopback port from outside": (
         lambda host, wait: spoofed_syn_arrives(host.lab, "127.0.0.1", 8082, "a1", 80, wait),
@@ -423,22 +456,26 @@ _PACKETS: Final[dict[str, tuple[Special, bool]]] = {
 }
 
 
-def _counts(where: str, ip: str, key: str, port: int) -> Special:
-    """Whether a datagram that nobody answers is counted once."""
+#: An answer, where there is one, comes within so many seconds.
+_BRIEFLY = 0.1
 
-    def counts(host: Host, _: float) -> bool:
+
+def _counts(where: str, ip: str, key: str, port: int, packets: int) -> Special:
+    """Whether a datagram is counted, and its answer, if there is one."""
+
+    def counts(host: Host, wait: float) -> bool:
         before = host.counted(key, port)
-        host.lab.ask([Probe(where, ip, port, "udp")], 0.1)
-        return host.counted(key, port) == before + 1
+        host.lab.ask([Probe(where, ip, port, "udp")], wait if packets > 1 else _BRIEFLY)
+        return host.counted(key, port) == before + packets
 
     return counts
 
 
 SPECIALS: Final = _PACKETS | {
-    f"counts of {where} to {ip}:{port}": (_counts(where, ip, key, port), True)
+    f"counts of {where} to {ip}:{port}": (_counts(where, ip, key, port, packets), True)
     for where in ("client", "host")
     for ip, any_ip in ((HOST_IPV4, "0.0.0.0"), (HOST_IPV6, "::"))
-    for port, key in ((5354, any_ip), (5355, ip))
+    for port, key, packets in ((5353, any_ip, 2), (5354, any_ip, 1), (5355, ip, 1))
 }
 
 

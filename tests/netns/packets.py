@@ -63,14 +63,18 @@ def spoofed_syn_arrives(
 
 def datagram_arrives(lab: Lab, where: str, ip: str, there: str, seconds: float) -> bool:
     """Whether a datagram arrives, even if no answer would come back."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with (
-        raw_socket(lab, there, socket.AF_INET, socket.IPPROTO_UDP) as listening,
+        raw_socket(lab, there, family, socket.IPPROTO_UDP) as listening,
         lab.namespaces[where].entered(),
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
+        socket.socket(family, socket.SOCK_DGRAM) as sending,
     ):
         port = next(_marks)
         sending.sendto(b"one way", (ip, port))
-        return heard(listening, seconds, lambda got: got[22:24] == _short(port))
+        # A raw socket of IPv4 shows the IP header, one of IPv6 doesn't (RFC 3542).
+        header = 0 if family == socket.AF_INET6 else 20
+        wanted = slice(header + 2, header + 4)
+        return heard(listening, seconds, lambda got: got[wanted] == _short(port))
 
 
 def raw_socket(lab: Lab, where: str, family: int, protocol: int) -> socket.socket:

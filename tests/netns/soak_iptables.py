@@ -26,11 +26,18 @@ def world(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 def mutations(saved: str) -> Iterator[str]:
-    """Ways to take rules out: each on its own, but those of single items all of a chain at once."""
+    """Ways to take rules out: each on its own, but those of single items all of a chain at once.
+
+    All counters go at once, too: each container has a chain of its own.
+    """
+    counters = [each.split()[1][1:] for each in ours(saved) if " :HP-count-" in each]
+    yield "".join(["*mangle\n", *(f"-F {each}\n" for each in counters), "COMMIT\n"])
     for table, line in (each.split(" ", 1) for each in ours(saved)):
         verb, _, rest = line.partition(" ")
         chain = rest.split()[0] if verb == "-A" else line[1:].split()[0]
-        of_items = chain in OF_ITEMS or chain.startswith(("HP-open-", "HP-count-"))
+        if chain in counters:
+            continue
+        of_items = chain in OF_ITEMS or chain.startswith("HP-open-")
         if verb != "-A" and of_items:
             yield f"*{table}\n-F {chain}\nCOMMIT\n"
         elif verb == "-A" and not of_items and chain != "HP-USER":

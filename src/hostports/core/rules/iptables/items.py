@@ -58,7 +58,7 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     elements: list[Element] = []
     chains: list[Chain] = []
     own: list[Element] = []
-    if same:
+    if same and _asks_for_ports(network, of):
         to = f"-d {_text(binding.container_ip)} -p {binding.protocol.value}"
         accept = f"{to} --dport {binding.container_port} -j ACCEPT"
         elements.append(Element(_open_chain(network, of), accept))
@@ -118,13 +118,20 @@ def _elements(network: BridgeNetwork, of: Family, settings: Settings) -> Iterato
 
 
 def _chains(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Chain]:
-    yield Chain(_open_chain(network, of), ())
     if network.ports_only:
         return
+    if _asks_for_ports(network, of):
+        yield Chain(_open_chain(network, of), ())
     if not network.masquerade:
         yield _direct(network, of, "filter")
     rules = tuple(_to_bridge(network, of, settings))
     yield Chain(place(of, "filter", chain_of("to", network.bridge)), rules)
+
+
+def _asks_for_ports(network: BridgeNetwork, of: Family) -> bool:
+    """Whether published ports are reached, and others not."""
+    unprotected = network.gateway_mode(of) is GatewayMode.NAT_UNPROTECTED
+    return not (network.internal or network.ports_only or unprotected)
 
 
 def _to_bridge(network: BridgeNetwork, of: Family, settings: Settings) -> Iterator[Rule]:
@@ -133,7 +140,8 @@ def _to_bridge(network: BridgeNetwork, of: Family, settings: Settings) -> Iterat
     between = Rule(f"-i {bridge} -j {verdict}", "between its containers")
     isolation = Rule(f"-j {skeleton.BRIDGES}", "other networks")
     if network.internal:
-        yield between
+        if network.icc:
+            yield between
         yield Rule("-j DROP", "internal: nothing enters")
         return
     if network.gateway_mode(of) is GatewayMode.NAT_UNPROTECTED:
