@@ -95,7 +95,7 @@ def test_a_socket_that_can_not_have_its_options_is_not_used(option: int) -> None
 
 @pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.SCTP])
 def test_what_has_to_listen_first_needs_no_filter(protocol: Protocol) -> None:
-    """The kernel refuses its connections until then; and some let only administrators filter."""
+    """The kernel refuses its connections until then."""
     refusing = RefusingSocket(errno.EPERM, ATTACH)
     sockets = LinuxHostSockets(refusing.make)
     address = SocketAddress(protocol, ip_address("::1"), 60000)

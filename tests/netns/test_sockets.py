@@ -133,26 +133,6 @@ def test_a_connection_is_refused_before_listen_and_accepted_after(
         pass
 
 
-def test_a_syn_that_meets_the_filter_is_sent_again(sockets: LinuxHostSockets) -> None:
-    """Between listen and the end of the filter nothing is refused, only dropped."""
-    address = at("192.0.2.10:8080")
-    sockets.reserve(address)
-    with socket.socket(fileno=os.dup(sockets.fileno(address))) as ours:
-        ours.listen()
-        with socket.socket() as client:
-            client.settimeout(0.2)
-            with pytest.raises(TimeoutError):
-                client.connect(("192.0.2.10", 8080))
-        with socket.socket() as client:
-            client.settimeout(0)
-            with pytest.raises(BlockingIOError):
-                client.connect(("192.0.2.10", 8080))
-            sockets.listen(address, relayed=True)
-            ours.settimeout(30)
-            with closing(ours.accept()[0]):
-                pass
-
-
 def test_a_port_in_time_wait_can_be_published_at_once(sockets: LinuxHostSockets) -> None:
     address = at("192.0.2.10:8080")
     sockets.reserve(address)
@@ -398,6 +378,5 @@ def test_a_privileged_port_without_the_right_is_refused_with_a_hint(host: Namesp
 
 
 def test_other_ports_need_no_right(host: Namespace) -> None:  # noqa: ARG001
-    """Though some kernels let only an administrator filter what comes to a TCP socket."""
     assert as_nobody("tcp", "8080") == "listening: True"
     assert as_nobody("udp", "8080") == "listening: False"

@@ -13,7 +13,7 @@ from hostports.core.showing import shown
 from hostports.core.spec import parse_spec
 from hostports.engine.registry import PortsRequest, Published
 from hostports.errors import UnusableValue
-from hostports.model.address import Family, IPAddress
+from hostports.model.address import Family, IPAddress, spelled
 from hostports.model.event import Event, Finding
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import MAX_PORT, PortSpec
@@ -21,9 +21,6 @@ from hostports.model.published import PublishedPort
 
 #: Ports of one request: more than a host has. A few ranges are soon millions, and memory is finite.
 _MOST_PORTS: Final = 4 * MAX_PORT
-
-# Thousands of bindings have a handful of addresses, and spelling these is most of what they cost.
-_text: Final = lru_cache(4096)(str)
 
 
 def network_request(asked: schema.CreateNetwork) -> NetworkRequest:
@@ -149,14 +146,14 @@ def binding(port: PublishedPort) -> schema.Binding:
         endpoint=value.endpoint,
         network=value.network,
         proto=value.protocol,
-        host_ip=_text(value.host_ip),
+        host_ip=spelled(value.host_ip),
         host_port=value.host_port,
-        container_ip=_text(value.container_ip),
+        container_ip=spelled(value.container_ip),
         container_port=value.container_port,
         gateway_mode=port.gateway_mode,
         mode=value.mode,
         path=port.path,
-        allow_from=tuple(map(_text, value.allow_from)),
+        allow_from=tuple(map(spelled, value.allow_from)),
         proxy_protocol=value.proxy_protocol,
         child_host_ip=_optional(value.child.ip if value.child else None),
         packets=port.packets,
@@ -224,7 +221,7 @@ def _namespace(asked: schema.AddEndpoint) -> str:
 
 
 def _optional(ip: IPAddress | None) -> str | None:
-    return None if ip is None else _text(ip)
+    return None if ip is None else spelled(ip)
 
 
 @lru_cache(1024)

@@ -16,7 +16,7 @@ from ipaddress import (
 from sys import intern
 from typing import Final, TypeAlias, TypeVar
 
-from hostports.model.address import IPAddress, IPNetwork
+from hostports.model.address import IPAddress, IPNetwork, spelled
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import (
     MAX_PORT,
@@ -68,7 +68,6 @@ NETWORK_COLUMNS: Final = (
 
 # Thousands of bindings have a handful of addresses, and these are most of what a row costs.
 _ip: Final = lru_cache(1024)(ip_address)
-_ip_text: Final = lru_cache(1024)(str)
 
 
 def to_row(binding: PortBinding) -> Row:
@@ -78,11 +77,11 @@ def to_row(binding: PortBinding) -> Row:
         binding.network,
         binding.endpoint,
         binding.protocol.value,
-        _ip_text(binding.host_ip),
+        spelled(binding.host_ip),
         binding.host_port,
-        _ip_text(binding.container_ip),
+        spelled(binding.container_ip),
         binding.container_port,
-        None if child is None else _ip_text(child.ip),
+        None if child is None else spelled(child.ip),
         None if child is None else child.port,
         binding.mode.value,
         " ".join(map(str, binding.allow_from)),

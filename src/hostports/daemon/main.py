@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import grp
 import logging
 import os
@@ -21,6 +20,7 @@ from hostports.api.routes import application
 from hostports.daemon import logs, systemd
 from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
+from hostports.daemon.memory import expect_large_requests
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
 from hostports.daemon.tasks import Tasks
@@ -37,8 +37,6 @@ from hostports.model.event import Happening
 from hostports.unix import listening_at
 
 log: Final = logging.getLogger("hostports")
-#: Objects made before the garbage collector looks at them, and how much rarer at older ones.
-_COLLECTIONS: Final = (50_000, 20, 50)
 #: Requests under way get so many seconds when the daemon stops.
 _PATIENCE_S: Final = 10.0
 #: And whoever sends more than a request may be gets so many to read why.
@@ -54,9 +52,7 @@ def run(flags: Mapping[str, object], made: Callable[[Config], Composition] = com
 
     `made` puts it together.
     """
-    # A large request makes a hundred thousand objects, none of them in circles: looking for these
-    # every 700 objects, as is the default, takes a fifth of the time.
-    gc.set_threshold(*_COLLECTIONS)
+    expect_large_requests()
     config = load(flags)
     logs.set_up(config.log_format)
     asyncio.run(Daemon(flags, config, made).live())

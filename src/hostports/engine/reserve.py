@@ -1,13 +1,14 @@
 """Reserve the host port of one group: the book proposes, bind proves, RootlessKit is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 from hostports.core.expand import PortGroup
+from hostports.core.portbook import PortBook
 from hostports.engine.resources import Resources
-from hostports.engine.undo import UndoStack
+from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import (
     HostPortInUse,
     NoPortFree,
@@ -15,7 +16,7 @@ from hostports.errors import (
     PortError,
     ReleaseFailed,
 )
-from hostports.interfaces import RelayedBinding
+from hostports.interfaces import HostSockets, RelayedBinding
 from hostports.model.host import Host
 from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding
@@ -53,7 +54,8 @@ class Reservation:
         self._endpoint = endpoint
         self._group = group
         self._host = host
-        self._tried: set[int] = set()
+        # A dict, as an empty set takes thrice the memory, and most groups try one port.
+        self._tried: dict[int, None] = {}
         self._attempts = 0
         self._refused: PortBinding | None = None
         self._undo = UndoStack()
@@ -107,9 +109,11 @@ class Reservation:
 
     def _take_next(self) -> None:
         with self._undo as undo:
-            bindings = self._book.enter(self._group, self._endpoint, self._host, self._tried)
-            undo.push(partial(self._book.strike_out, bindings))
-            self._tried.update(binding.host_port for binding in bindings)
+            tried = self._tried.keys()
+            bindings = self._book.enter(self._group, self._endpoint, self._host, tried)
+            undo.push(partial(_give_back, self._book, self._edges.sockets, bindings))
+            if not self._group.exact:
+                self._tried.update(dict.fromkeys(binding.host_port for binding in bindings))
             for binding in bindings:
                 if not binding.routed:
                     self._bind(binding)
@@ -120,7 +124,6 @@ class Reservation:
     def _bind(self, binding: PortBinding) -> None:
         with self._noting_refusal(binding):
             self._edges.sockets.reserve(binding.socket)
-        self._undo.push(partial(self._edges.sockets.release, binding.socket))
 
     def _announce(self, binding: PortBinding) -> None:
         """Tell RootlessKit, where it is there, to forward to a binding."""
@@ -157,3 +160,9 @@ class Reservation:
             words = f"{socket}, RootlessKit's child address for {words},"
         held = HostPortInUse(words, self._edges.sockets.holder(socket)).message
         error.message = held if isinstance(error, HostPortInUse) else f"{error.message}: {held}"
+
+
+def _give_back(book: PortBook, sockets: HostSockets, bindings: Sequence[PortBinding]) -> None:
+    """Let others have the ports, whether all of them were bound or not."""
+    bound = [partial(sockets.release, each.socket) for each in bindings if not each.routed]
+    take_all([*bound, partial(book.strike_out, bindings)])

@@ -43,6 +43,8 @@ class UndoStack:
         while self._steps:
             try:
                 self._steps.pop()()
+            except ReleaseFailed as error:
+                failures.extend(error.errors)
             except Exception as failure:
                 failures.append(failure)
         return failures

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple, TypeAlias
 
@@ -25,7 +26,7 @@ from hostports.errors import (
 )
 from hostports.linux import sysctl
 from hostports.linux.holders import holder
-from hostports.model.address import Family, family
+from hostports.model.address import Family, family, spelled
 from hostports.model.port import HeldSocket, Protocol, SocketAddress
 
 MakeSocket: TypeAlias = Callable[[int, int, int], socket.socket]
@@ -37,9 +38,9 @@ IP_PKTINFO: Final = 8
 SCTP_INITMSG: Final = 2
 
 #: The classic BPF program ``ret #0``: not a byte of any packet is kept (linux/filter.h).
-_DROP_ALL: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
-#: struct sock_fprog: one instruction, and where it is.
-_FPROG: Final = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
+_DROPPING: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
+#: struct sock_fprog: one instruction, and where it is; the kernel copies it.
+_FPROG: Final = struct.pack("HP", 1, ctypes.addressof(_DROPPING))
 
 #: More than any net.core.somaxconn, to which listen(2) cuts it; SOMAXCONN is but its default.
 MOST_CONNECTIONS: Final = 2**31 - 1
@@ -78,6 +79,7 @@ _PACKET_INFO: Final = {
     Family.IPV4: _Option(socket.IPPROTO_IP, IP_PKTINFO),
     Family.IPV6: _Option(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO),
 }
+_DROP_ALL: Final = _Option(socket.SOL_SOCKET, SO_ATTACH_FILTER, _FPROG)
 _ONLY_IPV6: Final = _Option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 _FAMILIES: Final = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _FIRST_UNPRIVILEGED_PORT: Final = 1024
@@ -109,7 +111,7 @@ class LinuxHostSockets:
             self._inherited.popitem()[1].close()
 
     def reserve(self, address: SocketAddress) -> None:
-        """Bind a socket that drops whatever arrives; or take an inherited one, as it is."""
+        """Bind a socket that is deaf; or take an inherited one, as it is."""
         try:
             inherited = self._inherited.pop(address) if address in self._inherited else None
             self._held[address] = inherited or self._bound(address)
@@ -117,16 +119,14 @@ class LinuxHostSockets:
             raise _translated(error, address) from error
 
     def listen(self, address: SocketAddress, *, relayed: bool) -> None:
-        """Listen, if connections have to be accepted, and let traffic in.
-
-        The filter goes last: a SYN that it drops is sent again, one that meets no listener is
-        refused.
-        """
+        """Listen, if connections have to be accepted, or let datagrams in."""
         held = self._held[address]
         try:
             if address.protocol.listens:
                 held.listen(MOST_CONNECTIONS if relayed else 0)
-            _let_in(held)
+            else:
+                with suppress(FileNotFoundError):  # it was inherited, and is deaf no longer
+                    held.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
         except OSError as error:
             raise _translated(error, address) from error
 
@@ -153,8 +153,7 @@ class LinuxHostSockets:
         try:
             for option in _options(address.protocol, of):
                 made.setsockopt(*option)
-            _drop_all(made, address.protocol)
-            made.bind((str(address.ip), address.port))
+            made.bind((spelled(address.ip), address.port))
         except BaseException:
             made.close()
             raise
@@ -168,29 +167,12 @@ def _address_of(bound: socket.socket) -> SocketAddress:
     return SocketAddress(protocol, ip_address(ip), port)
 
 
+@lru_cache
 def _options(protocol: Protocol, of: Family) -> tuple[_Option, ...]:
+    """What is set before bind(2); what listens needs no filter, as it is deaf until then."""
     only = (_ONLY_IPV6,) if of is Family.IPV6 else ()
-    info = (_PACKET_INFO[of],) if protocol is Protocol.UDP else ()
-    return (*_KINDS[protocol].options, *only, *info)
-
-
-def _drop_all(made: socket.socket, protocol: Protocol) -> None:
-    """Attach the filter; the kernel copies the program.
-
-    Some kernels (6.18.44 is one) let only CAP_NET_ADMIN filter TCP. TCP can do without: before
-    it listens, the kernel refuses connections anyway.
-    """
-    try:
-        made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _FPROG)
-    except PermissionError:
-        if not protocol.listens:
-            raise
-
-
-def _let_in(held: socket.socket) -> None:
-    """Detach the filter, if there is one (else ENOENT)."""
-    with suppress(FileNotFoundError):
-        held.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    deaf = () if protocol.listens else (_PACKET_INFO[of], _DROP_ALL)
+    return (*_KINDS[protocol].options, *only, *deaf)
 
 
 def _described(address: SocketAddress, held: socket.socket) -> HeldSocket:

@@ -1,6 +1,7 @@
 """IP addresses as port bindings use them: families, wildcards, IPv4-mapped addresses."""
 
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
@@ -23,6 +24,9 @@ class Family(IntEnum):
 ANY_IPV4: Final = IPv4Address("0.0.0.0")
 ANY_IPV6: Final = IPv6Address("::")
 
+#: An address, or a network, as text: thousands of ports lead to one, and spelling it takes time.
+spelled: Final = lru_cache(4096)(str)
+
 
 def family(ip: IPAddress) -> Family:
     """The family of an address; an IPv4-mapped IPv6 address is IPv6 here, see `unmapped`."""
@@ -31,7 +35,7 @@ def family(ip: IPAddress) -> Family:
 
 def is_wildcard(ip: IPAddress) -> bool:
     """Whether the address stands for every address of its family."""
-    return ip in (ANY_IPV4, ANY_IPV6)
+    return int(ip) == 0
 
 
 def overlap(one: IPAddress, other: IPAddress) -> bool:

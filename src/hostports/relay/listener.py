@@ -5,7 +5,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -41,6 +41,13 @@ _SCTP_INITMSG: Final = 2
 _MOST_STREAMS: Final = struct.pack("HHHH", 0xFFFF, 0xFFFF, 0, 0)
 #: Seconds of silence before, and between, the probes that find a peer gone (docker-proxy's).
 _KEEPALIVE_S: Final = 15
+#: As a listening socket gets it; how many probes, the network namespace says to all sockets alike.
+_PROBING: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_S),
+)
+_HOW_MANY_PROBES: Final = (socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
 
 
 class StreamListener:
@@ -223,18 +230,14 @@ def _destination(binding: PortBinding, listening: socket.socket) -> Destination:
     return Destination(family, 0, address, options, TCP_ENDS, 0)
 
 
-def _keepalive(listening: socket.socket) -> list[tuple[int, int, int]]:
+def _keepalive(listening: socket.socket) -> Sequence[tuple[int, int, int]]:
     """Probe both sides alike; accepted sockets inherit from the one that listens (tcp(7))."""
-    times = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-    names = (
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-        *((socket.IPPROTO_TCP, name) for name in times),
-    )
-    if not listening.getsockopt(*names[0]):
-        names = names[:-1]  # how many probes, the network namespace says to all sockets alike
-        for (level, name), value in zip(names, (1, _KEEPALIVE_S, _KEEPALIVE_S), strict=True):
-            _set(listening, level, name, value)
-    return [(*each, listening.getsockopt(*each)) for each in names]
+    if listening.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        names = (*((level, name) for level, name, _ in _PROBING), _HOW_MANY_PROBES)
+        return [(*each, listening.getsockopt(*each)) for each in names]
+    for each in _PROBING:
+        _set(listening, *each)
+    return _PROBING
 
 
 @lru_cache

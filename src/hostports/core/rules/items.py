@@ -1,12 +1,11 @@
 """What each network, endpoint and binding adds to the ruleset (moby 28.5 iptabler, by effect)."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Final
 
 from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
 from hostports.core.rules.effects import protected, source_ranges, translated
-from hostports.model.address import Family, IPAddress, is_wildcard
+from hostports.model.address import Family, IPAddress, is_wildcard, spelled
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import PortBinding, PublishMode, SocketAddress
 
@@ -88,7 +87,7 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     """Destination NAT, forward accept, protections and counters of one binding."""
     if network.internal:
         return Fragment()
-    socket, container_ip = binding.socket, _text(binding.container_ip)
+    socket, container_ip = binding.socket, spelled(binding.container_ip)
     number, protocol = binding.container_ip.version, binding.protocol.value
     port = binding.container_port
     translated = socket.ip.version == number and binding.mode is PublishMode.NAT
@@ -121,11 +120,7 @@ def _host_side(socket: SocketAddress) -> tuple[str, str]:
     port = f"{socket.protocol.value} . {socket.port}"
     if is_wildcard(socket.ip):
         return f"_any{socket.ip.version}", port
-    return f"{socket.ip.version}", f"{_text(socket.ip)} . {port}"
-
-
-#: Thousands of ports lead to one address, and spelling an IPv6 address takes time.
-_text: Final = lru_cache(maxsize=4096)(str)
+    return f"{socket.ip.version}", f"{spelled(socket.ip)} . {port}"
 
 
 def _from_bridge(network: BridgeNetwork) -> Iterator[Rule]:

@@ -1,7 +1,7 @@
 """Which elements and chains the table holds, and what a change makes of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,14 +22,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one transaction has to change, removals first."""
+    """What one transaction has to change, removals first.
+
+    `opened` has the network of each binding. `users` and `chain_users` are by how much the numbers
+    of those who need something change.
+    """
 
     removed: tuple[Element, ...] = ()
     added: tuple[Element, ...] = ()
     removed_chains: tuple[str, ...] = ()
     written_chains: tuple[Chain, ...] = ()
-    closed: Mapping[FirewallItem, Fragment] = field(default_factory=dict)
-    opened: Mapping[FirewallItem, Fragment] = field(default_factory=dict)
+    closed: Collection[FirewallItem] = ()
+    opened: Mapping[FirewallItem, BridgeNetwork | None] = field(default_factory=dict)
+    users: Counter[Element] = field(default_factory=Counter)
+    chain_users: Counter[str] = field(default_factory=Counter)
 
     @property
     def empty(self) -> bool:
@@ -94,48 +100,43 @@ class RulesState:
 
         Raises `FirewallFailed` for a network without a bridge, or a binding of an unknown network.
         """
-        closed = {
-            item: self._fragment(item, self._open[item])
-            for item in change.closed
-            if item in self._open
-        }
         networks = self._networks | {each.name: each for each in networks_of(change.opened)}
+        closed = dict.fromkeys(each for each in change.closed if each in self._open)
         opened = {
-            item: self._fragment(item, _network_of(item, networks))
-            for item in change.opened
-            if item not in self._open or item in closed
+            each: _network_of(each, networks)
+            for each in change.opened
+            if each not in self._open or each in closed
         }
-        elements = _moved(_elements(closed), _elements(opened))
-        own = _moved(_own(closed), _own(opened))
-        chains = _moved(_chain_names(closed), _chain_names(opened))
+        down = _Sum(self._fragment(each, self._open[each]) for each in closed)
+        up = _Sum(self._fragment(each, of) for each, of in opened.items())
+        users, chain_users = up.users, up.chain_users
+        users.subtract(down.users)
+        chain_users.subtract(down.chain_users)
         return Delta(
-            removed=(
-                *_gone(elements, self._users),
-                *(each for each, by in own.items() if by < 0),
-            ),
+            removed=(*_gone(users, self._users), *_without(down.own, up.own)),
             added=(
-                *(each for each, by in elements.items() if by > 0 and not self._users[each]),
-                *(each for each, by in own.items() if by > 0),
+                *(each for each, by in users.items() if by > 0 and not self._users[each]),
+                *_without(up.own, down.own),
             ),
-            removed_chains=tuple(_gone(chains, self._chain_users)),
-            written_chains=tuple(self._unwritten(opened)),
+            removed_chains=tuple(_gone(chain_users, self._chain_users)),
+            written_chains=tuple(self._unwritten(up.chains)),
             closed=closed,
             opened=opened,
+            users=users,
+            chain_users=chain_users,
         )
 
     def commit(self, delta: Delta) -> None:
         """Remember that a delta has been made."""
-        self._users.subtract(_elements(delta.closed))
-        self._users.update(_elements(delta.opened))
-        self._chain_users.subtract(_chain_names(delta.closed))
-        self._chain_users.update(_chain_names(delta.opened))
+        self._users.update(delta.users)
+        self._chain_users.update(delta.chain_users)
         self._chains.update((chain.name, chain) for chain in delta.written_chains)
         for item in delta.closed:
             del self._open[item]
         for network in networks_of(delta.closed):
             del self._networks[network.name]
         self._networks.update((each.name, each) for each in networks_of(delta.opened))
-        self._open.update((each, _network_of(each, self._networks)) for each in delta.opened)
+        self._open.update(delta.opened)
         for element in delta.removed:
             del self._users[element]
         for name in delta.removed_chains:
@@ -151,18 +152,16 @@ class RulesState:
 
     def whole(self) -> Delta:
         """All that the table must hold besides the skeleton."""
-        fragments = {item: self._fragment(item, of) for item, of in self._open.items()}
-        return Delta(
-            added=(*self._users, *_own(fragments)), written_chains=tuple(self._chains.values())
-        )
+        own = _own(self._fragment(item, of) for item, of in self._open.items())
+        return Delta(added=(*self._users, *own), written_chains=tuple(self._chains.values()))
 
     def protections(self) -> Delta:
         """What forbids, and networks; without what leads to ports, which may be thousands."""
-        checked: dict[FirewallItem, Fragment] = {
-            item: self._fragment(item, of)
+        checked = (
+            self._fragment(item, of)
             for item, of in self._open.items()
             if isinstance(item, PortBinding) and (item.allow_from or item.host_ip.is_loopback)
-        }
+        )
         elements = (*self._users, *_own(checked))
         return Delta(
             added=tuple(each for each in elements if each.collection not in LEADING),
@@ -178,9 +177,8 @@ class RulesState:
         """What is open."""
         return list(self._open)
 
-    def _unwritten(self, opened: Mapping[FirewallItem, Fragment]) -> Iterable[Chain]:
-        """The chains of what is opened that aren't there, or are there with other rules."""
-        chains = {chain.name: chain for each in opened.values() for chain in each.chains}
+    def _unwritten(self, chains: Mapping[str, Chain]) -> Iterable[Chain]:
+        """Those that aren't there, or are there with other rules."""
         return (each for name, each in chains.items() if self._chains.get(name) != each)
 
     def _fragment(self, item: FirewallItem, network: BridgeNetwork | None) -> Fragment:
@@ -189,6 +187,23 @@ class RulesState:
         if isinstance(item, Endpoint):
             return self._items.of_endpoint(item, self.settings)
         return self._items.of_binding(item, network, self.settings) if network else Fragment()
+
+
+class _Sum:
+    """What fragments come to; they themselves, which are thousands, are not kept."""
+
+    def __init__(self, fragments: Iterable[Fragment]) -> None:
+        self.users: Counter[Element] = Counter()
+        self.own: list[Element] = []
+        self.chain_users: Counter[str] = Counter()
+        self.chains: dict[str, Chain] = {}
+        for each in fragments:
+            for element in each.elements:
+                self.users[element] += 1
+            self.own += each.own
+            for chain in each.chains:
+                self.chain_users[chain.name] += 1
+                self.chains[chain.name] = chain
 
 
 def _network_of(item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> BridgeNetwork | None:
@@ -204,23 +219,13 @@ def _network_of(item: FirewallItem, networks: Mapping[str, BridgeNetwork]) -> Br
     return networks[item.network]
 
 
-def _elements(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[Element]:
-    return (element for each in fragments.values() for element in each.elements)
+def _own(fragments: Iterable[Fragment]) -> Iterable[Element]:
+    return (element for each in fragments for element in each.own)
 
 
-def _own(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[Element]:
-    return (element for each in fragments.values() for element in each.own)
-
-
-def _chain_names(fragments: Mapping[FirewallItem, Fragment]) -> Iterable[str]:
-    return (chain.name for each in fragments.values() for chain in each.chains)
-
-
-def _moved(down: Iterable[T], up: Iterable[T]) -> Counter[T]:
-    """By how much the number of users of each changes."""
-    moved = Counter(up)
-    moved.subtract(Counter(down))
-    return moved
+def _without(some: Iterable[Element], others: Iterable[Element]) -> Iterable[Element]:
+    known = frozenset(others)
+    return (each for each in some if each not in known)
 
 
 def _gone(moved: Counter[T], users: Counter[T]) -> Iterable[T]:

@@ -4,7 +4,6 @@ An element is a rule, in a chain where the order of rules doesn't matter.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Final
 
 from hostports.core.rules.data import Chain, Element, Fragment, Rule, Settings
@@ -12,7 +11,7 @@ from hostports.core.rules.effects import protected, source_ranges, translated
 from hostports.core.rules.iptables import skeleton
 from hostports.core.rules.iptables.place import chain_for, chain_of, place
 from hostports.core.rules.state import Items
-from hostports.model.address import Family, IPAddress, family, is_wildcard
+from hostports.model.address import Family, IPAddress, family, is_wildcard, spelled
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import PortBinding, PublishMode, SocketAddress
 
@@ -59,7 +58,7 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
     chains: list[Chain] = []
     own: list[Element] = []
     if same and _asks_for_ports(network, of):
-        to = f"-d {_text(binding.container_ip)} -p {binding.protocol.value}"
+        to = f"-d {spelled(binding.container_ip)} -p {binding.protocol.value}"
         accept = f"{to} --dport {binding.container_port} -j ACCEPT"
         elements.append(Element(_open_chain(network, of), accept))
         chains.append(Chain(_open_chain(network, of), ()))
@@ -80,7 +79,7 @@ def of_binding(binding: PortBinding, network: BridgeNetwork, settings: Settings)
 def _back_to_itself(endpoint: Endpoint) -> Iterator[Element]:
     """A published port of its own; POSTROUTING doesn't know from which bridge a packet comes."""
     for ip in endpoint.addresses:
-        own = f"-s {_text(ip)} -d {_text(ip)} {_DNATED} -j MASQUERADE"
+        own = f"-s {spelled(ip)} -d {spelled(ip)} {_DNATED} -j MASQUERADE"
         yield Element(place(family(ip), "nat", skeleton.OUT), own)
 
 
@@ -190,7 +189,7 @@ def _loopback(socket: SocketAddress) -> Iterator[Element]:
 def _to_host(socket: SocketAddress) -> str:
     """What a packet to a host port matches."""
     protocol = f"-p {socket.protocol.value} --dport {socket.port}"
-    return protocol if is_wildcard(socket.ip) else f"-d {_text(socket.ip)} {protocol}"
+    return protocol if is_wildcard(socket.ip) else f"-d {spelled(socket.ip)} {protocol}"
 
 
 def _allowlist(binding: PortBinding) -> tuple[Element, Chain]:
@@ -222,7 +221,7 @@ def _dnat(binding: PortBinding, network: BridgeNetwork, of: Family, settings: Se
 def _counter(binding: PortBinding, of: Family) -> Element:
     """Counts packets of both directions, which have one original destination."""
     socket = binding.socket
-    ip = "" if is_wildcard(socket.ip) else f"--ctorigdst {_text(socket.ip)} "
+    ip = "" if is_wildcard(socket.ip) else f"--ctorigdst {spelled(socket.ip)} "
     rule = f"-p {socket.protocol.value} -m conntrack {ip}--ctorigdstport {socket.port} -j RETURN"
     return Element(place(of, "mangle", chain_for("count", binding.container_ip)), rule)
 
@@ -230,7 +229,7 @@ def _counter(binding: PortBinding, of: Family) -> Element:
 def _counting(container_ip: IPAddress, of: Family) -> tuple[list[Element], Chain]:
     """A container's chain of counters, so that its packets meet only those."""
     traffic, name = place(of, "mangle", skeleton.TRAFFIC), chain_for("count", container_ip)
-    ways = [Element(traffic, f"{way} {_text(container_ip)} -j {name}") for way in ("-s", "-d")]
+    ways = [Element(traffic, f"{way} {spelled(container_ip)} -j {name}") for way in ("-s", "-d")]
     return ways, Chain(place(of, "mangle", name), ())
 
 
@@ -239,6 +238,3 @@ def _static(settings: Settings) -> Mapping[str, int]:
 
 
 ITEMS: Final = Items(of_network, of_endpoint, of_binding, _static)
-
-#: Thousands of ports lead to one address, and spelling an IPv6 address takes time.
-_text: Final = lru_cache(maxsize=4096)(str)
