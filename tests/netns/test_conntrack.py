@@ -44,9 +44,17 @@ def host(request: pytest.FixtureRequest) -> Iterator[Namespace]:
             answers.bind((CLIENT, 5353))
         with host.entered():
             itself = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        for port in (5353, 5354):
+            asked = [
+                stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                for _ in range(2)
+            ]
+        for hears, port in zip(asked, (5353, 5354), strict=True):
+            hears.bind((HOST, port))
             asks.sendto(b"in", (HOST, port))
         itself.sendto(b"out", (CLIENT, 5353))
+        for hears in (*asked, answers):  # only what has arrived is tracked
+            hears.settimeout(30)
+            hears.recv(8)
         with host.entered():
             yield host
 
