@@ -15,14 +15,13 @@ from hostports.errors import (
     SocketFailed,
     UnsupportedProtocol,
 )
-from hostports.linux.sockets import SO_ATTACH_FILTER, SO_DETACH_FILTER, LinuxHostSockets
+from hostports.linux.sockets import SO_ATTACH_FILTER, LinuxHostSockets
 from hostports.model.port import Protocol, SocketAddress
 
 ADDRESS = SocketAddress(Protocol.UDP, ip_address("::1"), 60000)
 
 
 ATTACH = (socket.SOL_SOCKET, SO_ATTACH_FILTER)
-DETACH = (socket.SOL_SOCKET, SO_DETACH_FILTER)
 
 
 class RefusingSocket:
@@ -40,8 +39,6 @@ class RefusingSocket:
     def setsockopt(self, level: int, name: int, _value: int | bytes) -> None:
         if (level, name) == self._option:
             raise self._error
-        if (level, name) == DETACH and self._option == ATTACH:
-            raise FileNotFoundError
 
     def bind(self, _: tuple[str, int]) -> None:
         if self._option is None:

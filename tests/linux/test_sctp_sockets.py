@@ -59,6 +59,7 @@ def test_an_sctp_socket_is_bound_deaf_and_listens_when_told() -> None:
     options = [call[1:3] for call in calls if call[0] == "setsockopt"]
     assert (socket.IPPROTO_SCTP, SCTP_INITMSG) in options
     assert (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) in options
+    assert ATTACH not in options
 
 
 def test_sctp_sockets_without_kernel_support_are_refused_in_one_line() -> None:

@@ -229,38 +229,19 @@ def _direct() -> Iterator[Check]:
     for name, number in (("b", 31), ("n", 35)):
         yield check(f"direct to {name}", "client", f"172.{number}.0.2", 80, NOTHING)
         yield check(f"direct to {name}, IPv6", "client", f"fd{number}::2", 80, NOTHING)
-    for name, number in (("b", 31), ("n", 35)):
-        who = f"{name}1"
-        yield check(
-            f"direct to {name} from trusted", "trusted", f"172.{number}.0.2", 80, f"{who} 10.8.0.2"
-        )
-        yield check(
-            f"direct to {name} from trusted, IPv6",
-            "trusted",
-            f"fd{number}::2",
-            80,
-            f"{who} fd08::2",
-            source="fd08::2",
-        )
-    yield check("direct from trusted", "trusted", "172.30.0.2", 80, "a1 10.8.0.2")
-    yield check(
-        "direct from trusted, IPv6", "trusted", "fd30::2", 80, "a1 fd08::2", source="fd08::2"
-    )
+    for name, who, number in (
+        ("direct to b from trusted", "b1", 31),
+        ("direct to n from trusted", "n1", 35),
+        ("direct from trusted", "a1", 30),
+        ("direct from trusted without masquerading", "m1", 36),
+    ):
+        yield check(name, "trusted", f"172.{number}.0.2", 80, f"{who} 10.8.0.2")
+        of_ipv6, answer = f"{name}, IPv6", f"{who} fd08::2"
+        yield check(of_ipv6, "trusted", f"fd{number}::2", 80, answer, source="fd08::2")
     for number in (30, 31, 35, 36):
         name = f"direct from trusted to unpublished, {number}"
         yield check(name, "trusted", f"172.{number}.0.2", 81, NOTHING)
         yield check(f"{name}, IPv6", "trusted", f"fd{number}::2", 81, NOTHING)
-    yield check(
-        "direct from trusted without masquerading", "trusted", "172.36.0.2", 80, "m1 10.8.0.2"
-    )
-    yield check(
-        "direct from trusted without masquerading, IPv6",
-        "trusted",
-        "fd36::2",
-        80,
-        "m1 fd08::2",
-        source="fd08::2",
-    )
     ports = on_host("without masquerading", 8092, "m1 10.9.0.2", "m1 fd09::2", CLIENT)
     yield from ports
     yield check("direct without masquerading", "client", "172.36.0.2", 80, NOTHING)

@@ -1,6 +1,6 @@
 """Steps that are taken whatever the others gave: of a release, and of taking back."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -39,15 +39,15 @@ class UndoStack:
 
     def unwind(self) -> list[Exception]:
         """Take every step, whatever the others gave; a step is never taken twice."""
-        failures: list[Exception] = []
+        try:
+            take_all(self._last_first())
+        except ReleaseFailed as error:
+            return list(error.errors)
+        return []
+
+    def _last_first(self) -> Iterator[Callable[[], object]]:
         while self._steps:
-            try:
-                self._steps.pop()()
-            except ReleaseFailed as error:
-                failures.extend(error.errors)
-            except Exception as failure:
-                failures.append(failure)
-        return failures
+            yield self._steps.pop()
 
     def __enter__(self) -> Self:
         return self

@@ -171,8 +171,8 @@ def _address_of(bound: socket.socket) -> SocketAddress:
 def _options(protocol: Protocol, of: Family) -> tuple[_Option, ...]:
     """What is set before bind(2); what listens needs no filter, as it is deaf until then."""
     only = (_ONLY_IPV6,) if of is Family.IPV6 else ()
-    deaf = () if protocol.listens else (_PACKET_INFO[of], _DROP_ALL)
-    return (*_KINDS[protocol].options, *only, *deaf)
+    of_datagrams = () if protocol.listens else (_PACKET_INFO[of], _DROP_ALL)
+    return (*_KINDS[protocol].options, *only, *of_datagrams)
 
 
 def _described(address: SocketAddress, held: socket.socket) -> HeldSocket:
