@@ -4,10 +4,11 @@ Every Protocol has one real implementation (``linux``, ``relay``, ``rootless``) 
 fake (``testing``). Errors are those of `hostports.errors`: an edge translates what the kernel says.
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol as Interface
+from typing import TypeVar
 
 from hostports.model.address import IPAddress
 from hostports.model.condition import Condition
@@ -19,6 +20,9 @@ from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol, SocketAddress
 from hostports.model.relay import HeldBinding
 from hostports.model.state import State
+
+#: What a `Watch` tells.
+Told_co = TypeVar("Told_co", covariant=True)
 
 
 class HostFacts(Interface):
@@ -80,10 +84,11 @@ class Firewall(Interface):
         """What `apply` would have done, in the words of whoever does it."""
         ...
 
-    def rebuild(self) -> None:
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make all that is open anew, in one transaction, whatever others did to it meanwhile.
 
-        Where that takes long, what protects comes before, in a transaction of its own. Raises
+        Where that takes long, what protects comes before, in a transaction of its own; and if
+        others have changed no other `parts` than these, of the rest only what is in them. Raises
         `FirewallFailed`; then everything else is as it was.
         """
         ...
@@ -288,14 +293,14 @@ class StateStore(Interface):
         ...
 
 
-class Watch(Interface):
+class Watch(Interface[Told_co]):
     """What others do to something of ours, told as it happens."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to `read`."""
         ...
 
-    def read(self) -> Sequence[str]:
+    def read(self) -> Sequence[Told_co]:
         """What others have done since the last call; empty if it was ourselves. Never waits."""
         ...
 

@@ -18,6 +18,7 @@ from hostports.daemon.watch import Watcher
 from hostports.engine.registry import PortsRequest, Registry
 from hostports.errors import FirewallFailed
 from hostports.model.event import Event, Happening
+from hostports.model.firewall import Damage
 from hostports.model.flow import Flow
 from hostports.testing import (
     EVERY,
@@ -46,8 +47,8 @@ class Host:
     firewall: FakeFirewall
     links: FakeLinks
     conntrack: FakeConntrack
-    rules: FakeWatch
-    gone: FakeWatch
+    rules: FakeWatch[Damage]
+    gone: FakeWatch[str]
     service: RegistryService
     watcher: Watcher
     events: list[Event]
@@ -68,7 +69,7 @@ async def host(healing: Healing | None = None, look_s: float = 1000) -> AsyncIte
         links=links,
     )
     service = RegistryService(Registry(Engine(edges)), FakeInspection(), FakeTracing())
-    rules, gone = FakeWatch(), FakeWatch()
+    rules, gone = FakeWatch[Damage](), FakeWatch[str]()
     watcher = Watcher(service, rules, gone, healing, look_s=look_s)
     made = Host(faults, firewall, links, conntrack, rules, gone, service, watcher, [])
     listening = asyncio.ensure_future(_listen(made))
@@ -112,7 +113,7 @@ def test_what_others_delete_comes_back_and_the_event_says_what_was_found() -> No
     async def test(made: Host) -> None:
         before = made.firewall.dump()
         made.firewall.flush()
-        made.rules.tell(["table inet hostports deleted by nft (pid 812)"])
+        made.rules.tell([Damage(("table inet hostports deleted by nft (pid 812)",))])
         await until(made.rebuilt)
         assert made.firewall.dump() == before
         assert made.rebuilt() == ["table inet hostports deleted by nft (pid 812)"]
@@ -138,7 +139,7 @@ def test_who_fights_with_us_is_told_once_and_does_not_make_us_spin(
 ) -> None:
     async def test(made: Host) -> None:
         for number in range(200):
-            made.rules.tell([f"change {number}"])
+            made.rules.tell([Damage((f"change {number}",))])
             await asyncio.sleep(0.001)
         await until(lambda: made.firewall.rebuilt == 3)
         await until(lambda: "again and again" in caplog.text)
@@ -153,7 +154,7 @@ def test_who_fights_with_us_is_told_once_and_does_not_make_us_spin(
 def test_what_can_not_be_healed_yet_is_tried_again() -> None:
     async def test(made: Host) -> None:
         made.faults.failing = {"firewall.rebuild": (EVERY,)}
-        made.rules.tell(["chain early deleted"])
+        made.rules.tell([Damage(("chain early deleted",))])
         await asyncio.sleep(0.05)
         assert made.rebuilt() == []
         made.faults.failing = {}
@@ -169,7 +170,7 @@ def test_flows_that_began_without_rules_meet_them_now() -> None:
 
     async def test(made: Host) -> None:
         made.conntrack.flows = [lost]
-        made.rules.tell(["table inet hostports deleted"])
+        made.rules.tell([Damage(("table inet hostports deleted",))])
         await until(lambda: not made.conntrack.flows)
 
     on_a_host(test)
@@ -180,7 +181,7 @@ def test_rules_stay_healed_where_flows_can_not_be_forgotten(
 ) -> None:
     async def test(made: Host) -> None:
         made.faults.failing = {"conntrack.forget": (EVERY,)}
-        made.rules.tell(["table inet hostports deleted"])
+        made.rules.tell([Damage(("table inet hostports deleted",))])
         await until(lambda: "may go on" in caplog.text)
         assert made.firewall.rebuilt == 1
 

@@ -12,7 +12,7 @@ from hostports import PortBinding
 from hostports.errors import FirewallFailed, HostportsError
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.rule_watch import RuleWatch
-from hostports.model.firewall import FirewallChange
+from hostports.model.firewall import Damage, FirewallChange
 from tests.netns.bare import bare_lab, on_host
 from tests.netns.firewall_checks import EVERYTHING
 from tests.netns.lab import Lab
@@ -118,20 +118,27 @@ DAMAGES = (
 )
 
 
+@pytest.mark.parametrize("told", [False, True], ids=["untold", "told"])
 @pytest.mark.parametrize("many", [False, True], ids=["few ports", "many ports"])
-def test_all_damage_is_found_and_a_rebuild_repairs_it(bare: Lab, many: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """With many ports, what protects comes before them, in a transaction of its own."""
+def test_all_damage_is_found_and_a_rebuild_repairs_it(bare: Lab, many: bool, told: bool) -> None:  # noqa: FBT001 - parameters of the test
+    """With many ports, what protects comes before them, in a transaction of its own.
+
+    Whoever was told what was changed makes only that anew.
+    """
     first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
     more = tuple(replace(first, host_port=port) for port in range(20000, 20600 if many else 20000))
     with firewall(bare) as made, bare.namespaces["host"].entered():
         made.apply(FirewallChange(opened=more))
         before = made.listed()
+        watch = RuleWatch(made.wrote)
         for script in DAMAGES:
             assert made.damage() == []
             nft(script)
             assert made.damage()
-            made.rebuild()
+            (seen,) = watch.read()
+            made.rebuild(seen.parts if told else frozenset())
             assert made.listed() == before
+        watch.close()
         made.apply(FirewallChange(closed=more))
 
 
@@ -165,11 +172,12 @@ def test_others_changes_are_told_and_ours_are_not(bare: Lab) -> None:
         nft("delete table inet theirs")
         assert watch.read() == []
         nft("flush chain inet hostports early")
-        (said,) = watch.read()
-        assert re.fullmatch(r"rules of early deleted by nft \(pid \d+\)", said)
+        (seen,) = watch.read()
+        assert re.fullmatch(r"rules of early deleted by nft \(pid \d+\)", seen.said[0])
+        assert seen.parts == {"early"}
         nft("delete table inet hostports")
-        (said,) = watch.read()
-        assert re.fullmatch(r"table inet hostports deleted by nft \(pid \d+\)", said)
+        (seen,) = watch.read()
+        assert re.fullmatch(r"table inet hostports deleted by nft \(pid \d+\)", seen.said[0])
         watch.close()
 
 
@@ -179,6 +187,6 @@ def test_what_is_too_much_to_be_told_counts_as_a_change(bare: Lab) -> None:
         first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
         ports = range(20000, 22000)
         made.apply(FirewallChange(opened=tuple(replace(first, host_port=p) for p in ports)))
-        assert watch.read() == ["more was changed than the kernel could tell"]
+        assert watch.read() == [Damage(("more was changed than the kernel could tell",))]
         assert watch.read() == []
         watch.close()

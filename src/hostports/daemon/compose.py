@@ -20,16 +20,17 @@ from hostports.linux import firewalls
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.inspection import LinuxInspection
+from hostports.linux.iptables import IptablesFirewall
 from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.no_firewall import NoFirewall
 from hostports.linux.programs import wait_for_orphans
-from hostports.linux.rule_watch import RuleWatch
+from hostports.linux.rule_watch import RuleWatch, in_our_chains, in_our_table
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.linux.tracing import NftTracing
 from hostports.model.condition import OurFirewall
-from hostports.model.firewall import FirewallItem
+from hostports.model.firewall import Damage, FirewallItem
 from hostports.model.state import State
 from hostports.store.sqlite import SqliteStore
 
@@ -55,14 +56,12 @@ class Composition:
     tracing: NftTracing
     returned: Return
 
-    def watches(self) -> tuple[Watch | None, Watch]:
+    def watches(self) -> tuple[Watch[Damage] | None, Watch[str]]:
         """What tells of changes that others make to our rules, and to our links.
 
         Raises `FirewallFailed` or `LinkFailed`.
         """
-        firewall = self.firewall
-        rules = RuleWatch(firewall.wrote) if isinstance(firewall, NftablesFirewall) else None
-        return rules, LinkWatch()
+        return _rule_watch(self.firewall), LinkWatch()
 
 
 def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edges) -> Composition:
@@ -117,6 +116,15 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
         NftTracing(),
         returned,
     )
+
+
+def _rule_watch(firewall: firewalls.RealFirewall) -> RuleWatch | None:
+    """Who tells of changes; of iptables-legacy nobody does."""
+    if isinstance(firewall, NftablesFirewall):
+        return RuleWatch(firewall.wrote, in_our_table)
+    if isinstance(firewall, IptablesFirewall) and firewall.iptables.told_of:
+        return RuleWatch(firewall.iptables.wrote, in_our_chains)
+    return None
 
 
 def _kind(firewall: firewalls.RealFirewall) -> OurFirewall:

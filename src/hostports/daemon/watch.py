@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hostports.core.healing import Healing
 from hostports.daemon.config import Config, FirewallChoice
@@ -18,6 +18,7 @@ from hostports.engine.heal import heal_links
 from hostports.errors import HostportsError
 from hostports.interfaces import Watch
 from hostports.model.event import Happening
+from hostports.model.firewall import Damage
 
 if TYPE_CHECKING:
     from hostports.daemon.zones import Zones
@@ -30,8 +31,6 @@ _LOOK_SHARE: Final = 100
 #: The system bus, by default and by name.
 _BUS_SOCKET: Final = Path("/run/dbus/system_bus_socket")
 _BUS_ADDRESS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
-#: So many changes are told of one healing.
-_MOST_TOLD: Final = 10
 #: Seconds until what failed is tried again.
 _RETRY_S: Final = 1.0
 
@@ -45,21 +44,21 @@ class Watcher:
     def __init__(
         self,
         service: RegistryService,
-        rules: Watch | None,
-        links: Watch | None,
+        rules: Watch[Damage] | None,
+        links: Watch[str] | None,
         healing: Healing | None = None,
         *,
         look_s: float = LOOK_S,
     ) -> None:
         self._service = service
-        self._watches = {
-            watch: seen
-            for watch, seen in ((rules, self._rules_changed), (links, self._links_changed))
-            if watch is not None
-        }
+        self._watches: dict[Watch[Any], Callable[[Sequence[Any]], None]] = {}
+        if rules is not None:
+            self._watches[rules] = self._rules_changed
+        if links is not None:
+            self._watches[links] = self._links_changed
         self._healing = healing or Healing()
         self._look_s = look_s
-        self._found: list[str] = []
+        self._found: Damage | None = None
         self._healed = 0
         self._healer: asyncio.Task[None] | None = None
         self._tasks = Tasks()
@@ -88,12 +87,13 @@ class Watcher:
         log.info("%s, so our rules are looked at", why)
         self._tasks.start(self._look())
 
-    def _read(self, watch: Watch, seen: Callable[[list[str]], None]) -> None:
-        if found := list(watch.read()):
+    def _read(self, watch: Watch[Any], seen: Callable[[Sequence[Any]], None]) -> None:
+        if found := watch.read():
             seen(found)
 
-    def _rules_changed(self, found: list[str]) -> None:
-        self._found = (self._found + found)[:_MOST_TOLD]
+    def _rules_changed(self, found: Sequence[Damage]) -> None:
+        for each in found:
+            self._found = self._found + each if self._found else each
         if not self._mending:
             self._healer = self._tasks.start(self._heal_rules())
 
@@ -106,12 +106,12 @@ class Watcher:
         while self._found:
             if wait := self._healing.wait(monotonic()):
                 await asyncio.sleep(wait)
-            found, self._found = self._found, []
+            found, self._found = self._found, None
             try:
-                await self._service.change(self._service.registry.reload)
+                await self._service.change(partial(self._service.registry.reload, found.parts))
             except HostportsError as error:
                 log.warning("the rules can't be made anew yet: %s", error)
-                self._found = found + self._found
+                self._found = found + self._found if self._found else found
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._healed += 1
@@ -120,10 +120,10 @@ class Watcher:
             # Looking at very many flows may take seconds, for which no rule has to wait.
             self._tasks.start(self._finish(found))
 
-    async def _finish(self, found: list[str]) -> None:
+    async def _finish(self, found: Damage) -> None:
         """What began meanwhile is to meet the rules; then they are whole, and that is told."""
         await self._forget_strays()
-        said = "; ".join(dict.fromkeys(found))
+        said = "; ".join(found.said)
         log.warning("rules made anew: %s", said)
         self._service.tell(Happening.FIREWALL_REBUILT, message=said)
 
@@ -136,10 +136,10 @@ class Watcher:
         if strays:
             log.info("flows forgotten that began without rules: %d", strays)
 
-    def _links_changed(self, gone: list[str]) -> None:
+    def _links_changed(self, gone: Sequence[str]) -> None:
         self._tasks.start(self._heal_links(gone))
 
-    async def _heal_links(self, gone: list[str]) -> None:
+    async def _heal_links(self, gone: Sequence[str]) -> None:
         work = partial(heal_links, self._service.registry, gone)
         made, failures = await self._service.change(work)
         if made:
@@ -167,12 +167,12 @@ class Watcher:
             return
         # What has been seen meanwhile is being healed already.
         if damage and before == self._healed and not self._mending:
-            self._rules_changed([f"found by looking: {', '.join(damage)}"])
+            self._rules_changed([Damage((f"found by looking: {', '.join(damage)}",))])
 
 
 @asynccontextmanager
 async def watching(
-    service: RegistryService, watches: tuple[Watch | None, Watch], config: Config
+    service: RegistryService, watches: tuple[Watch[Damage] | None, Watch[str]], config: Config
 ) -> AsyncIterator[None]:
     """Heal what others change, and keep firewalld up to date, for the length of a block."""
     watcher = Watcher(service, *watches)

@@ -1,6 +1,6 @@
 """A host's networks, endpoints and published ports by their names: what a daemon serves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -271,9 +271,12 @@ class Registry:
             if name in (None, each.endpoint) and each.network in networks
         ]
 
-    def reload(self) -> None:
-        """Make the firewall anew, whatever others did to it. Raises `FirewallFailed`."""
-        self.edges.firewall.rebuild()
+    def reload(self, parts: Set[str] = frozenset()) -> None:
+        """Make the firewall anew, whatever others did to it, or to `parts` of it only.
+
+        Raises `FirewallFailed`.
+        """
+        self.edges.firewall.rebuild(parts)
 
     def _give_up(self, bindings: Iterable[PortBinding]) -> None:
         """Want what was lost no longer."""

@@ -5,7 +5,7 @@ which only a part is; where a later part is refused, the earlier ones are made a
 """
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
 from hostports.linux.nftables import not_forwarding
-from hostports.linux.programs import script_for
+from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.port import SocketAddress
@@ -54,12 +54,20 @@ class Iptables:
     def __init__(self, variant: str = "", lock_wait_s: int = LOCK_WAIT_S) -> None:
         self.variant = variant
         self._lock_wait_s = lock_wait_s
+        self._programs = Programs()
+        #: Whether a process was one of these, of late.
+        self.wrote = self._programs.ran
         # A kernel without IPv6 has no tables for it.
         ipv6 = Path("/proc/sys/net/ipv6").exists()
         self.families = tuple(Family) if ipv6 else (Family.IPV4,)
 
     def __str__(self) -> str:
         return f"iptables{self.variant}"
+
+    @property
+    def told_of(self) -> bool:
+        """Whether the kernel tells what others change: of nf_tables it does."""
+        return self.variant == "-nft"
 
     def saved(self, of: Family, *arguments: str) -> str:
         """What iptables-save says. Raises `FirewallFailed` or `NotPermitted`."""
@@ -95,10 +103,7 @@ class Iptables:
 
     def _call(self, command: Sequence[str], script: str = "") -> str:
         try:
-            with script_for(script) as told:
-                done = subprocess.run(  # noqa: S603 - iptables, with arguments of our own
-                    command, stdin=told, capture_output=True, text=True, check=False
-                )
+            done = self._programs.run(command, script)
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{command[0]} is not there, so nothing can be published", "install iptables"
@@ -176,7 +181,7 @@ class IptablesFirewall:
             self._state = self._state.under(settings)
         self.rebuild()
 
-    def rebuild(self) -> None:
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:  # noqa: ARG002 - it makes all of them
         """Make all chains anew, each table at once, whatever became of them."""
         with self._lock:
             sysctl.write(needed(networks_of(self._state.items())))

@@ -5,12 +5,9 @@ holds sockets has more; so nft runs as a process of its own.
 """
 
 import re
-import subprocess
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
-from subprocess import PIPE
 from threading import Lock
 from typing import Final
 
@@ -21,30 +18,29 @@ from hostports.core.rules.listing import (
     guarded_families,
     holds_networks,
     lacking,
+    our_table,
     present_objects,
     sizes,
 )
 from hostports.core.rules.nft import (
     change_script,
+    ports_script,
     protecting_script,
     removal_script,
     whole_script,
 )
 from hostports.core.rules.settings import FORWARDING, needed, networks_of
-from hostports.core.rules.skeleton import TABLE, USER_CHAIN
+from hostports.core.rules.skeleton import LEADING, TABLE, USER_CHAIN
 from hostports.core.rules.state import RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.linux import sysctl
-from hostports.linux.programs import script_for
+from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
 from hostports.model.port import SocketAddress
 
 #: Ubuntu 22.04's; older ones don't know all that the rules say.
 OLDEST_NFT: Final = (1, 0, 2)
-
-#: So many processes of ours are known again when the kernel tells what they have changed.
-_REMEMBERED: Final = 256
 
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 
@@ -70,8 +66,9 @@ class NftablesFirewall:
     ) -> None:
         self._nft = nft
         self._lock = Lock()
-        self._birth = Lock()
-        self._own: deque[int] = deque(maxlen=_REMEMBERED)
+        self._programs = Programs()
+        #: Whether a process was an nft of ours, of late.
+        self.wrote = self._programs.ran
         self._refuse_old_nft()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
         listed = self._listed()
@@ -113,21 +110,34 @@ class NftablesFirewall:
             self._state = self._state.under(settings)
         self.rebuild()
 
-    def rebuild(self) -> None:
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make the whole table anew, in one transaction, whatever became of it.
 
-        If it is large, what protects comes before, in one of its own, which takes milliseconds.
+        If it is large, what protects comes before, in one of its own, which takes milliseconds;
+        then what leads to ports, as far as it is in `parts` if these are all that was changed.
         """
         with self._lock:
-            self._rebuild()
+            self._rebuild(parts)
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, parts: Set[str] = frozenset()) -> None:
         settings, state = self._state.settings, self._state
         sysctl.write(needed(networks_of(state.items())))
         if state.many:
             with suppress(FirewallFailed):  # then somebody has turned it into something else
                 self.run(protecting_script(settings, state.protections()))
+                self._rebuild_ports(parts)
+                return
         self.run(whole_script(settings, state.whole(), present_objects(self._listed())))
+
+    def _rebuild_ports(self, parts: Set[str]) -> None:
+        """Make what leads to ports anew, and last, remove what nobody wants."""
+        wanted = self._state.sizes().keys()
+        known = parts and parts <= wanted
+        if leading := parts & LEADING if known else LEADING:
+            self.run(ports_script(self._state.whole(), leading))
+        if not known:
+            present = present_objects(self._listed())
+            self.run(removal_script([each for each in present if each.name not in wanted]))
 
     def _run_on_ours(self, script: str) -> None:
         """Run a script; if it failed as others have deleted something of ours, on a table anew."""
@@ -156,18 +166,13 @@ class NftablesFirewall:
         with self._lock:
             return self._state.sizes()
 
-    def wrote(self, pid: int) -> bool:
-        """Whether a process was an nft of ours, of late."""
-        with self._birth:
-            return pid in self._own
-
     def traffic(self) -> dict[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket, since it was opened.
 
         Nothing, if somebody has deleted our table.
         """
         found: dict[SocketAddress, Traffic] = {}
-        if not self._there():
+        if not self._listed():
             return found
         for of in Family:
             for which in ("", "_any"):
@@ -180,7 +185,7 @@ class NftablesFirewall:
 
     def listed(self) -> str:
         """Our table as nft lists it, without counters; empty if it isn't there."""
-        return self._call("-s", "list", "table", "inet", TABLE) if self._there() else ""
+        return self._call("-s", "list", "table", "inet", TABLE) if self._listed() else ""
 
     def remove(self) -> None:
         """Take all that is ours out of the kernel; a table with user rules stays with these."""
@@ -190,12 +195,12 @@ class NftablesFirewall:
                 if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
 
-    def _there(self) -> bool:
-        return f"table inet {TABLE}\n" in self._call("list", "tables")
-
     def _listed(self) -> str:
-        """The same without elements, which may be many."""
-        return self._call("-t", "list", "table", "inet", TABLE) if self._there() else ""
+        """The same without elements, which may be many.
+
+        For a list of tables, or of one of them, nft 1.0.6 reads all elements nevertheless.
+        """
+        return our_table(self._call("-t", "list", "ruleset", "inet"))
 
     def _users(self) -> bool:
         """Whether users have rules, chains or sets of their own in the table."""
@@ -211,25 +216,19 @@ class NftablesFirewall:
 
     def run(self, script: str) -> None:
         """Let nft carry out a script, all or nothing. Raises `FirewallFailed` or `NotPermitted`."""
-        self._call("-f", "-", script=script)
+        if script:
+            self._call("-f", "-", script=script)
 
     def _call(self, *arguments: str, script: str = "") -> str:
         try:
-            # Nobody may ask whose change it is before we know.
-            with self._birth, script_for(script) as told:
-                process = subprocess.Popen(  # noqa: S603 - nft, with arguments of our own
-                    [self._nft, *arguments], text=True, stdin=told, stdout=PIPE, stderr=PIPE
-                )
-                self._own.append(process.pid)
+            done = self._programs.run([self._nft, *arguments], script)
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{self._nft} is not there, so nothing can be published", "install nftables"
             ) from None
-        with process:
-            said, complained = process.communicate()
-        if process.returncode:
-            raise _translated(complained)
-        return said
+        if done.returncode:
+            raise _translated(done.stderr)
+        return done.stdout
 
     def _refuse_old_nft(self) -> None:
         version = _VERSION.search(self._call("--version"))

@@ -1,6 +1,6 @@
 """No firewall at all: ports are reached through the relay only, and nobody's rules are touched."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from hostports.core.rules.data import Settings
 from hostports.model.firewall import FirewallChange, Traffic
@@ -20,7 +20,7 @@ class NoFirewall:
     def reconfigure(self, settings: Settings) -> None:
         """There is nothing that settings could change."""
 
-    def rebuild(self) -> None:
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make nothing."""
 
     def damage(self) -> list[str]:

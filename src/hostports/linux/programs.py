@@ -1,9 +1,13 @@
 """Programs that carry out scripts for us, and what becomes of them if we are killed."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import PIPE
+from threading import Lock
 from time import monotonic, sleep
 from typing import IO, Final
 
@@ -16,6 +20,33 @@ _NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 #: Seconds for the last transaction of a daemon that was killed; sixty thousand ports take a few.
 PATIENCE_S: Final = 30.0
 _GLANCE_S: Final = 0.01
+#: So many processes of ours are known again when the kernel tells what they have changed.
+_REMEMBERED: Final = 256
+
+
+class Programs:
+    """Runs programs, and knows them again."""
+
+    def __init__(self) -> None:
+        self._birth = Lock()
+        self._own: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def run(self, command: Sequence[str], script: str = "") -> subprocess.CompletedProcess[str]:
+        """Let a program carry out a script. Raises `FileNotFoundError` if it isn't there."""
+        # Nobody may ask whose change it is before we know.
+        with self._birth, script_for(script) as told:
+            process = subprocess.Popen(  # noqa: S603 - nft and iptables, with arguments of our own
+                command, text=True, stdin=told, stdout=PIPE, stderr=PIPE
+            )
+            self._own.append(process.pid)
+        with process:
+            said, complained = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, said, complained)
+
+    def ran(self, pid: int) -> bool:
+        """Whether a process was one of these, of late."""
+        with self._birth:
+            return pid in self._own
 
 
 @contextmanager

@@ -1,9 +1,14 @@
-"""What others do to our table, told by the kernel (NFNLGRP_NFTABLES, linux/nf_tables.h)."""
+"""What others do to our rules, told by the kernel (NFNLGRP_NFTABLES, linux/nf_tables.h).
+
+Those of iptables-nft are in nf_tables, too.
+"""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from hostports.core.rules.iptables.place import OURS, USER_CHAIN
+from hostports.core.rules.iptables.skeleton import TABLES
 from hostports.core.rules.skeleton import TABLE, is_ours
 from hostports.errors import FirewallFailed
 from hostports.linux.multicast import (
@@ -14,13 +19,15 @@ from hostports.linux.multicast import (
     sender,
     text,
 )
+from hostports.model.firewall import Damage
 
 _NETLINK_NETFILTER: Final = 12
 _GROUP_NFTABLES: Final = 1 << (7 - 1)
 #: nfgenmsg: family, version, resource.
 _GENERIC_BYTES: Final = 4
 _SUBSYSTEM_NFTABLES: Final = 10
-_INET: Final = 1
+#: NFPROTO_*
+_FAMILIES: Final = {1: "inet", 2: "ip", 10: "ip6"}
 #: NFT_MSG_{NEW,GET,DEL}* of each, three by three; then NFT_MSG_NEWGEN, which ends a transaction.
 _OBJECTS: Final = ("table", "chain", "rule", "set", "element")
 _NEW, _GONE = 0, 2
@@ -28,6 +35,9 @@ _NEW_GENERATION: Final = 15
 #: The attribute with an object's name: NFTA_{CHAIN,RULE,SET,SET_ELEM_LIST}_*; the first is always
 #: the table's.
 _NAME: Final = {"table": 1, "chain": 3, "rule": 2, "set": 2, "element": 2}
+#: NFTA_RULE_EXPRESSIONS, and in it NFTA_VERDICT_CHAIN with the beginning of our chains' names.
+_EXPRESSIONS: Final = 4
+_JUMP: Final = struct.pack("=H", 2) + OURS.encode()
 #: NFTA_GEN_PROC_PID and NFTA_GEN_PROC_NAME
 _PID, _PROGRAM = 2, 3
 #: So many kinds of changes are told, the others only counted.
@@ -35,16 +45,19 @@ _TOLD: Final = 3
 
 
 class Change(NamedTuple):
-    """One message: what was made or deleted in our table."""
+    """One message: what was made or deleted, and where; of a rule also what it does."""
 
+    family: str
+    table: str
     kind: str
     name: str
     gone: bool
+    expressions: bytes = b""
 
     def __str__(self) -> str:
         """As for people."""
         if self.kind == "table":
-            what = f"table inet {TABLE}"
+            what = f"table {self.family} {self.table}"
         elif self.kind in ("chain", "set"):
             what = f"{self.kind} {self.name}"
         else:
@@ -52,16 +65,38 @@ class Change(NamedTuple):
         return f"{what} {'deleted' if self.gone else 'added'}"
 
 
-class RuleWatch:
-    """`Watch` of our table in the network namespace of the thread that makes it.
+def in_our_table(change: Change) -> bool:
+    """Whether it is in the table of nftables, and not what users have there of their own."""
+    ours = (change.family, change.table) == ("inet", TABLE)
+    return ours and (change.kind == "table" or is_ours(change.name))
 
-    Changes by processes that are `ours`, by their ids, are passed over, and so is what users have
-    of their own in it. What was missed, for it was too much, counts as a change, too.
+
+def in_our_chains(change: Change) -> bool:
+    """Whether it is in chains that iptables-nft made for us, or led to them and is gone."""
+    if change.family not in ("ip", "ip6") or change.table not in TABLES:
+        return False
+    if change.name.startswith(OURS):
+        return change.name != USER_CHAIN
+    return change.gone and (change.kind == "table" or _JUMP in change.expressions)
+
+
+class RuleWatch:
+    """`Watch` of our rules in the network namespace of the thread that makes it.
+
+    Changes by processes that are `ours`, by their ids, are passed over, and so are those that do
+    not `concern` us. What was missed, for it was too much, counts as a change, too.
     Raises `FirewallFailed` where the kernel doesn't tell.
     """
 
-    def __init__(self, ours: Callable[[int], bool], *, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(
+        self,
+        ours: Callable[[int], bool],
+        concern: Callable[[Change], bool] = in_our_table,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> None:
         self._ours = ours
+        self._concern = concern
         try:
             self._told = Multicast(_NETLINK_NETFILTER, _GROUP_NFTABLES, buffer_bytes)
         except OSError as error:
@@ -71,31 +106,35 @@ class RuleWatch:
         self.fileno = self._told.fileno
         self.close = self._told.close
 
-    def read(self) -> list[str]:
-        """What others have done since the last call, in words."""
-        seen: dict[Change, None] = {}
-        lost, program = False, ""
+    def read(self) -> list[Damage]:
+        """What others have done since the last call."""
+        seen: dict[str, str] = {}
+        found: list[Damage] = []
+        program = ""
         for datagram in self._told.datagrams():
             if not datagram:
-                lost = True
+                found = [Damage(("more was changed than the kernel could tell",))]
             elif not self._ours(sender(datagram)):
-                seen.update(dict.fromkeys(changes(datagram)))
+                for each in filter(self._concern, changes(datagram)):
+                    seen[str(each)] = each.name
                 program = program or (_program(datagram) if seen else "")
-        said = _in_words(list(seen), program) if seen else []
-        return [*said, "more was changed than the kernel could tell"] if lost else said
+        if seen:
+            found.append(Damage((_in_words([*seen], program),), frozenset(seen.values())))
+        return found
 
 
 def changes(datagram: bytes) -> Iterator[Change]:
-    """What one datagram says of our table, but for what is the users'."""
+    """What one datagram says."""
     for message in messages(datagram):
         which, act = divmod(message.kind & 0xFF, 3)
-        ours = message.kind >> 8 == _SUBSYSTEM_NFTABLES and message.body[:1] == bytes([_INET])
-        if ours and which < len(_OBJECTS) and act in (_NEW, _GONE):
+        family = _FAMILIES.get(message.body[0], "") if message.body else ""
+        known = message.kind >> 8 == _SUBSYSTEM_NFTABLES and family
+        if known and which < len(_OBJECTS) and act in (_NEW, _GONE):
             named = attributes(message.body[_GENERIC_BYTES:])
             what = _OBJECTS[which]
-            name = text(named.get(_NAME[what], b""))
-            if text(named.get(1, b"")) == TABLE and (what == "table" or is_ours(name)):
-                yield Change(what, name, gone=act == _GONE)
+            table, name = (text(named.get(number, b"")) for number in (1, _NAME[what]))
+            rule = named.get(_EXPRESSIONS, b"") if what == "rule" else b""
+            yield Change(family, table, what, name, act == _GONE, rule)
 
 
 def _program(datagram: bytes) -> str:
@@ -109,10 +148,10 @@ def _program(datagram: bytes) -> str:
     return ""
 
 
-def _in_words(seen: list[Change], program: str) -> list[str]:
+def _in_words(seen: Sequence[str], program: str) -> str:
     """A table that is gone says all; of the rest a few, and how many more."""
     by = f" by {program}" if program else ""
-    tables = [each for each in seen if each.kind == "table" and each.gone]
+    tables = [each for each in seen if each.startswith("table") and each.endswith("deleted")]
     told = tables or seen[:_TOLD]
     more = "" if tables or len(seen) <= _TOLD else f" and {len(seen) - _TOLD} more"
-    return [", ".join(map(str, told)) + more + by]
+    return ", ".join(told) + more + by

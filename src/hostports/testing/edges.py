@@ -1,6 +1,6 @@
 """Fakes of the edges: stateful, all or nothing, with `dump` to look inside."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from hostports.core.relay.dialling import refuse_unfit
@@ -56,7 +56,7 @@ class FakeFirewall:
             f"open {each}" for each in change.opened
         ]
 
-    def rebuild(self) -> None:
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:  # noqa: ARG002 - it has none
         """Show again what is open, or fail."""
         if self._faults.due("firewall.rebuild"):
             raise FirewallFailed("injected: the firewall can't be rebuilt")

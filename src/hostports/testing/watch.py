@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+Told = TypeVar("Told")
 
 
-class FakeWatch:
+class FakeWatch(Generic[Told]):
     """A list of changes that nobody has read yet."""
 
     def __init__(self) -> None:
         self._signal = os.eventfd(0, os.EFD_NONBLOCK)
-        self._changes: list[str] = []
+        self._changes: list[Told] = []
 
-    def tell(self, changes: Iterable[str]) -> None:
+    def tell(self, changes: Iterable[Told]) -> None:
         """Let others change something."""
         self._changes += changes
         os.eventfd_write(self._signal, 1)
@@ -20,7 +23,7 @@ class FakeWatch:
         """Readable when there are changes."""
         return self._signal
 
-    def read(self) -> list[str]:
+    def read(self) -> list[Told]:
         """The changes since the last call."""
         if self._changes:
             os.eventfd_read(self._signal)

@@ -6,12 +6,19 @@ from ipaddress import ip_address
 from typing import Final
 
 from hostports.core.rules.nft import TableObject
-from hostports.core.rules.skeleton import GUARD, is_ours
+from hostports.core.rules.skeleton import GUARD, TABLE, is_ours
 from hostports.model.address import Family
 from hostports.model.port import Protocol, SocketAddress
 
+_OUR_TABLE: Final = re.compile(rf"^table inet {TABLE} \{{\n.*?^\}}\n", re.MULTILINE | re.DOTALL)
 _OBJECT: Final = re.compile(r"^\t(chain|set|map) (\S+) \{", re.MULTILINE)
 _GUARD: Final = re.compile(rf'meta nfproto ipv(\d) .*comment "{GUARD}"')
+
+
+def our_table(ruleset: str) -> str:
+    """Our table's part of a whole ruleset; empty if it isn't there."""
+    found = _OUR_TABLE.search(ruleset)
+    return found.group() if found else ""
 
 
 def present_objects(listed: str) -> list[TableObject]:

@@ -40,6 +40,11 @@ def protecting_script(settings: Settings, protections: Delta) -> str:
     return _joined(_protecting(settings, protections))
 
 
+def ports_script(whole: Delta, parts: Set[str]) -> str:
+    """The commands that make these collections anew in a table that has all else."""
+    return _joined(_refilled(whole, parts))
+
+
 def removal_script(present: Sequence[TableObject]) -> str:
     """The commands that remove all that is ours from the table; what is the user's stays."""
     return _joined(_emptied(present))
@@ -68,6 +73,13 @@ def _protecting(settings: Settings, protections: Delta) -> Iterator[str]:
             yield f"flush {each.kind} {_TABLE} {each.name}"
     yield from _rules(static)
     yield from _changes(protections)
+
+
+def _refilled(whole: Delta, parts: Set[str]) -> Iterator[str]:
+    for each in collections():
+        if each.name in parts:
+            yield f"flush {each.kind} {_TABLE} {each.name}"
+    yield from _elements("add", (each for each in whole.added if each.collection in parts))
 
 
 def _collection(collection: Collection) -> str:
