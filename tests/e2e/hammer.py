@@ -9,9 +9,10 @@ healed them must not arrive, not even as part of a flow that began in between.
 import argparse
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,19 @@ THEIRS: Final = (
     "add table inet theirs; add chain inet theirs c { type filter hook forward priority 10; };"
     "add rule inet theirs c ct state established counter"
 )
-WAYS: Final = ("delete table inet hostports", "flush ruleset; " + THEIRS)
+#: What is done to the rules, by the firewall that the daemon has: commands, each one transaction.
+WAYS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    "nftables": (
+        ("nft", "delete table inet hostports"),
+        ("nft", f"flush ruleset; {THEIRS}"),
+    ),
+    "iptables": (
+        ("iptables", "-F"),
+        ("nft", f"flush ruleset; {THEIRS}"),
+        ("iptables", "-D", "FORWARD", "-j", "HP-FORWARD"),
+        ("iptables", "-t", "raw", "-D", "PREROUTING", "-j", "HP-EARLY"),
+    ),
+}
 _PACKET: Final = struct.Struct("!Qd")
 
 
@@ -147,7 +160,7 @@ def healings(made: Site) -> Iterator[list[float]]:
             thread.join()
 
 
-def flush_again_and_again(made: Site, flushes: int) -> Count:
+def flush_again_and_again(made: Site, flushes: int, firewall: str = "nftables") -> Count:
     """Flush the rules, wait until they are healed, and count what arrived when."""
     with made.lab.namespaces["host"].entered():
         nft(THEIRS)
@@ -160,7 +173,7 @@ def flush_again_and_again(made: Site, flushes: int) -> Count:
             for path in paths.values():
                 path.answers = 2
             with made.lab.namespaces["host"].entered():
-                nft(WAYS[number % len(WAYS)])
+                subprocess.run(WAYS[firewall][number % len(WAYS[firewall])], check=True)
             wait_for(healed, before)
             spans.append((began, healed[-1]))
             count.gaps.append(healed[-1] - began)
@@ -215,10 +228,12 @@ def main() -> int:
     """Flush, and print what came of it; 1 if anything got through after healing."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--flushes", type=int, default=50)
-    flushes = parser.parse_args().flushes
-    with tempfile.TemporaryDirectory() as folder, site(Path(folder)) as made:
+    parser.add_argument("--firewall", choices=WAYS, default="nftables")
+    given = parser.parse_args()
+    flags = ("--firewall", given.firewall)
+    with tempfile.TemporaryDirectory() as folder, site(Path(folder), *flags) as made:
         add_networks(made)
-        count = flush_again_and_again(made, flushes)
+        count = flush_again_and_again(made, given.flushes, given.firewall)
     print(explained(count))  # noqa: T201 - what it is for
     return int(any(count.afterwards.values()))
 

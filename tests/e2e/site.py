@@ -16,6 +16,8 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 
 from hostports import Client
+from hostports.core.rules.iptables.place import OURS
+from hostports.core.rules.skeleton import TABLE
 from tests.netns.lab import HOST_IPV4, HOST_IPV6, Lab, Probe, answering, configure, join, up
 from tests.netns.namespaces import namespace
 from tests.relay.waiting import PATIENCE_S
@@ -201,12 +203,15 @@ def leftovers(lab: Lab) -> list[str]:
     with lab.namespaces["host"].entered(), IPRoute() as links:
         left = [str(each.get_attr("IFLA_IFNAME")) for each in links.get_links()]
         commands = (["nft", "list", "ruleset"], ["ss", "-Hltun"])
-        said = [
+        rules, sockets = (
             subprocess.run(each, capture_output=True, text=True, check=True).stdout
             for each in commands
-        ]
+        )
     ours = [each for each in left if each.startswith(("hp-", "hpv-"))]
-    return ours + [each for each in said if each]
+    # Chains of iptables' own stay, and are empty.
+    if any(name in rules for name in (f"table inet {TABLE} ", OURS)):
+        ours.append(rules)
+    return ours + ([sockets] if sockets else [])
 
 
 def host_probe(where: str, port: int, *, version: int = 4, protocol: str = "tcp") -> Probe:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
-from tests.e2e.hammer import add_networks, explained, flush_again_and_again, healings, wait_for
+from tests.e2e.hammer import (
+    WAYS,
+    add_networks,
+    explained,
+    flush_again_and_again,
+    healings,
+    wait_for,
+)
 from tests.e2e.site import SILENCE_S, Site, host_probe, site
 from tests.netns.lab import HOST_IPV4
 from tests.netns.namespaces import nft
@@ -182,11 +189,12 @@ def test_addresses_that_a_bridge_has_lost_come_back_by_a_reload(made: Site) -> N
     assert made.answers(host_probe("remote", 8080, version=6)) == ["nat1"]
 
 
-def test_protections_do_not_lapse_once_rules_are_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("firewall", WAYS)
+def test_protections_do_not_lapse_once_rules_are_back(tmp_path: Path, firewall: str) -> None:
     """`make soak` flushes more often, and prints what got through meanwhile."""
-    with site(tmp_path) as made:
+    with site(tmp_path, "--firewall", firewall) as made:
         add_networks(made)
-        count = flush_again_and_again(made, 6)
+        count = flush_again_and_again(made, 6, firewall)
     assert sum(count.meanwhile.values()), "nobody hammered, so nothing was shown"
     assert not any(count.afterwards.values()), explained(count)
 

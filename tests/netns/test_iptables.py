@@ -1,6 +1,7 @@
 """The firewall on iptables, of both kinds: the same questions and answers as on nftables."""
 
 import fcntl
+import re
 from collections.abc import Iterator
 from functools import partial
 from ipaddress import IPv4Address, ip_address
@@ -15,6 +16,7 @@ from hostports.errors import DaemonThere, FirewallFailed
 from hostports.linux import firewalls
 from hostports.linux.iptables import Iptables, IptablesFirewall, installed
 from hostports.linux.nftables import NftablesFirewall
+from hostports.linux.rule_watch import RuleWatch, in_our_chains
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem
 from tests.contract.test_firewall import NETWORK, WEB, binding
@@ -111,6 +113,24 @@ def test_a_users_rules_are_no_damage(iptables: Iptables) -> None:
     firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
     iptables.restore(Family.IPV4, "*filter\n-A HP-USER -j ACCEPT\n-I FORWARD -j LOG\nCOMMIT\n")
     assert firewall.damage() == []
+
+
+def test_what_concerns_others_rules_only_is_not_told(here: Namespace) -> None:  # noqa: ARG001 - where it works
+    """Other programs change iptables all the time, and nothing of ours has to be made anew then."""
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=Iptables("-nft"))
+    watch = RuleWatch(firewall.iptables.wrote, in_our_chains)
+    others = Iptables("-nft")
+    for act in ("-A", "-D"):
+        rules = f"{act} FORWARD -s 192.0.2.7 -j DROP\n{act} HP-USER -j ACCEPT\n"
+        others.restore(Family.IPV4, f"*filter\n{rules}COMMIT\n")
+    for line in (":theirs - [0:0]\n-A OUTPUT -j theirs", "-D OUTPUT -j theirs\n-X theirs"):
+        others.restore(Family.IPV6, f"*nat\n{line}\nCOMMIT\n")
+    nft("add table inet hostports; delete table inet hostports")
+    assert watch.read() == []
+    others.restore(Family.IPV4, "*filter\n-D FORWARD -j HP-FORWARD\nCOMMIT\n")
+    (told,) = watch.read()
+    assert re.fullmatch(r"rules of FORWARD deleted by iptables-nft-re \(pid \d+\)", told.said[0])
+    watch.close()
 
 
 def test_a_change_that_meets_deleted_chains_makes_them_anew_first(iptables: Iptables) -> None:

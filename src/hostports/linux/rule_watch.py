@@ -97,6 +97,8 @@ class RuleWatch:
     ) -> None:
         self._ours = ours
         self._concern = concern
+        #: What is known of a transaction whose end is not told yet: names by what was done.
+        self._seen: dict[str, str] = {}
         try:
             self._told = Multicast(_NETLINK_NETFILTER, _GROUP_NFTABLES, buffer_bytes)
         except OSError as error:
@@ -107,19 +109,19 @@ class RuleWatch:
         self.close = self._told.close
 
     def read(self) -> list[Damage]:
-        """What others have done since the last call."""
-        seen: dict[str, str] = {}
+        """What others have done since the last call, by transactions that have ended."""
         found: list[Damage] = []
-        program = ""
         for datagram in self._told.datagrams():
             if not datagram:
-                found = [Damage(("more was changed than the kernel could tell",))]
+                found.append(Damage(("more was changed than the kernel could tell",)))
             elif not self._ours(sender(datagram)):
                 for each in filter(self._concern, changes(datagram)):
-                    seen[str(each)] = each.name
-                program = program or (_program(datagram) if seen else "")
-        if seen:
-            found.append(Damage((_in_words([*seen], program),), frozenset(seen.values())))
+                    self._seen[str(each)] = each.name
+                program = _program(datagram) if self._seen else None
+                if program is not None:
+                    said = _in_words([*self._seen], program)
+                    found.append(Damage((said,), frozenset(self._seen.values())))
+                    self._seen.clear()
         return found
 
 
@@ -137,15 +139,16 @@ def changes(datagram: bytes) -> Iterator[Change]:
             yield Change(family, table, what, name, act == _GONE, rule)
 
 
-def _program(datagram: bytes) -> str:
-    """Who has done it, as ``nft (pid 812)``; known when the transaction ends."""
+def _program(datagram: bytes) -> str | None:
+    """Who has done it, as ``nft (pid 812)``, which is told when a transaction ends; else None."""
     for message in messages(datagram):
         if message.kind == _SUBSYSTEM_NFTABLES << 8 | _NEW_GENERATION:
             found = attributes(message.body[_GENERIC_BYTES:])
             if _PROGRAM in found and _PID in found:
                 (pid,) = struct.unpack("!I", found[_PID])
                 return f"{text(found[_PROGRAM])} (pid {pid})"
-    return ""
+            return ""
+    return None
 
 
 def _in_words(seen: Sequence[str], program: str) -> str:
