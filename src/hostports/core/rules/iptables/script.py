@@ -33,7 +33,7 @@ class Present:
 def change_script(of: Family, delta: Delta, left: Callable[[str], Iterable[Element]]) -> str:
     """The commands that make a delta; `left` are the elements that stay in a chain.
 
-    Each table is a transaction of its own. What comes does so by the order of hooks, and what goes
+    Each table is a transaction of its own. What comes does so by the order of tables, and what goes
     against it: so what protects a port is there before it is reached, and until it isn't any more.
     """
     removed = _by_table(of, delta.removed, lambda each: each.collection)

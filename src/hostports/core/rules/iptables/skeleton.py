@@ -12,7 +12,8 @@ from hostports.core.rules.iptables.place import OURS, USER_CHAIN, place
 from hostports.core.rules.skeleton import GUARD
 from hostports.model.address import Family
 
-TABLES: Final = ("raw", "mangle", "nat", "filter")
+#: In the order in which rules come: what forbids is there before what leads to ports.
+TABLES: Final = ("raw", "filter", "mangle", "nat")
 #: A comment's words; iptables-save puts them in quotes.
 GUARD_COMMENT: Final = f'-m comment --comment "{GUARD}"'
 
