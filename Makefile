@@ -126,7 +126,11 @@ soak: setup iptables $(VENV)/debian/.ready
 	$(BIN)/pytest tests/netns/soak_iptables.py
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
 	$(BIN)/python -m tests.e2e.hammer --flushes 50
+	$(BIN)/python -m tests.e2e.hammer --flushes 50 --firewall iptables
 	$(BIN)/python -m tests.survival --instants 200
+	$(BIN)/python -m tests.survival --instants 70 --connections 0 --firewall iptables
+	$(BIN)/python -m tests.survival --instants 70 --connections 0 --no-relay
+	$(BIN)/python -m tests.survival --instants 70 --connections 0 --firewall iptables --no-relay
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .pytest_tmp .ruff_cache .hypothesis build src/*.egg-info src/hostports/relay/compiled

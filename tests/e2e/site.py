@@ -54,7 +54,7 @@ class Daemon:
         self._lab = lab
         self._environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
         self.folder = folder
-        self._flags = flags
+        self.flags = flags
         self.socket = folder / "run" / "api.sock"
         self.client = Client(self.socket)
         #: What stands before its command, as nsenter(1) for other mounts.
@@ -64,7 +64,7 @@ class Daemon:
     @property
     def relayed(self) -> bool:
         """Whether it has a relay."""
-        return "--no-relay" not in self._flags
+        return "--no-relay" not in self.flags
 
     def start(self, *more: str) -> None:
         """Start, with more flags, and wait until it serves."""
@@ -74,7 +74,7 @@ class Daemon:
     def launch(self, *more: str, program: Sequence[str] = DAEMON) -> None:
         """Start, with more flags, `program` being the daemon or one like it."""
         paths = ["--state", self.folder / "state", "--run", self.folder / "run"]
-        command = [*self.entering, *program, *map(str, paths), *self._flags, *more]
+        command = [*self.entering, *program, *map(str, paths), *self.flags, *more]
         with self._lab.namespaces["host"].entered():
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, env=self._environment

@@ -1,15 +1,17 @@
 """The daemon on iptables, and what happens to ports when it changes to another firewall."""
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hostports.linux.iptables import Iptables, installed
+from tests.e2e.hammer import healings, wait_for
 from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, wired
 from tests.netns.lab import HOST_IPV4, Probe
-from tests.netns.namespaces import nft
+from tests.netns.namespaces import iptables_of_ours, nft
 from tests.relay.peers import connected
 
 
@@ -70,6 +72,38 @@ def test_ports_are_published_by_iptables(made: Site) -> None:
     check(made)
     made.client.unpublish("nat1", ["8080:80"])
     assert made.answers(host_probe("remote", 8080)) == ["refused"]
+
+
+#: What somebody may do to the chains of a running daemon.
+DAMAGES = (
+    "iptables -F",
+    "iptables -D FORWARD -j HP-FORWARD",
+    "iptables -t nat -F HP-PUBLISH",
+    "ip6tables -t nat -D POSTROUTING -j HP-OUT",
+    "iptables -I HP-TO -j ACCEPT",
+    "nft delete table ip6 filter",
+    "nft flush ruleset",
+)
+
+
+def test_what_others_do_to_chains_of_iptables_is_healed_at_once(made: Site) -> None:
+    """The look once a minute would be too late for it."""
+    made.daemon.start("--firewall", "iptables")
+    with healings(made) as healed:
+        publish(made)
+        made.client.unpublish("nat1", ["7000:7000"])
+        made.publish("nat1", "7000:7000")
+    assert healed == []
+    host = made.lab.namespaces["host"]
+    with host.entered():
+        before = iptables_of_ours()
+    for damage in DAMAGES:
+        with healings(made) as healed, host.entered():
+            subprocess.run(damage.split(), check=True)
+            wait_for(healed)
+            assert iptables_of_ours() == before
+        assert made.answers(host_probe("remote", 8080)) == ["nat1"]
+    check(made)
 
 
 def test_another_firewall_takes_over_and_no_connection_notices(made: Site) -> None:

@@ -9,6 +9,9 @@ from uuid import uuid4
 
 from pyroute2 import IPRoute, netns
 
+from hostports.core.rules.iptables.listing import ours
+from hostports.linux.iptables import hosts_own
+
 SYSCTLS = Path("/proc/sys")
 
 #: Without duplicate address detection (linux/if_addr.h). An IPv6 address even of loopback would be
@@ -79,6 +82,13 @@ def namespace(addresses: Sequence[str] = (), *, ipv6: bool = True) -> Iterator[N
     finally:
         with suppress(FileNotFoundError):
             netns.remove(name)
+
+
+def iptables_of_ours() -> list[str]:
+    """What iptables has of us, sorted: the order of rules that grow with ports doesn't matter."""
+    iptables = hosts_own()
+    saved = [f"{of}: {line}" for of in iptables.families for line in ours(iptables.saved(of))]
+    return sorted(each.partition(" [")[0] for each in saved)
 
 
 def nft(*arguments: str) -> str:

@@ -1,11 +1,12 @@
 """Kill a daemon, its relay, or both, at every step and at random instants.
 
 ``python -m tests.survival --instants 200 --seed 7``: the seed is printed, so that the same programs
-can be run again; when exactly a kill strikes is up to the clock.
+can be run again; when exactly a kill strikes is up to the clock. With ``--firewall iptables`` and
+``--no-relay`` it is another daemon that has to survive.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import randrange
 from statistics import median
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Final
 
-from tests.survival.doomed import STEPS, WHEN
+from tests.survival.doomed import WHEN
 from tests.survival.host import Host, host
 from tests.survival.live import survive
 
@@ -21,24 +22,11 @@ from tests.survival.live import survive
 _CALLS: Final = (1, 3)
 
 
-def dooms() -> Iterator[str]:
+def dooms(made: Host) -> Iterator[str]:
     """Every step, before and after it is taken."""
     for call in _CALLS:
-        for step in STEPS:
+        for step in made.steps:
             yield from (f"{step}:{call}:{when}" for when in WHEN)
-
-
-def kills(made: Host) -> Iterator[tuple[str, Callable[[], None]]]:
-    """All kinds in turn, mostly of the daemon at work."""
-    while True:
-        yield "daemon", made.kill_at_work
-        yield "daemon at its start", made.kill_at_start
-        yield "daemon", made.kill_at_work
-        yield "relay", made.kill_relay
-        yield "daemon", made.kill_at_work
-        yield "daemon and relay", made.kill_both
-        # Now it has to start a relay, and to publish everything anew.
-        yield "daemon at its start without a relay", made.kill_at_start
 
 
 def keep(number: int) -> None:
@@ -54,23 +42,29 @@ def main() -> None:
     parser.add_argument("--instants", type=int, default=200)
     parser.add_argument("--seed", type=int, default=randrange(1_000_000))
     parser.add_argument("--connections", type=int, default=4000, help="of each kind")
+    parser.add_argument("--firewall", choices=("nftables", "iptables"), default="nftables")
+    parser.add_argument("--no-relay", action="store_true")
     given = parser.parse_args()
-    keep(given.connections)
-    print(f"seed {given.seed}")
+    flags = ["--firewall", given.firewall, *(["--no-relay"] if given.no_relay else [])]
+    if given.connections:
+        keep(given.connections)
+    print(f"seed {given.seed}, {' '.join(flags)}")
     start = perf_counter()
-    with TemporaryDirectory() as folder, host(Path(folder), given.seed) as made:
-        for doom in dooms():
+    with TemporaryDirectory() as folder, host(Path(folder), given.seed, *flags) as made:
+        for doom in dooms(made):
             made.die_at(doom)
             print(f"killed at {doom}", flush=True)
-        for number, (who, kill) in zip(range(given.instants), kills(made), strict=False):
+        for number, (who, kill) in zip(range(given.instants), made.kills(), strict=False):
             kill()
             print(f"instant {number + 1}: killed the {who}", flush=True)
         made.serve()
         answered = sum(each.answered for each in made.workers)
     took = perf_counter() - start
     print(f"survived; {answered} operations were answered in {took:.0f} s")
-    away = sorted(made.relay_away_s)
-    print(f"a dead relay's ports were back after {median(away):.2f} s, at most {away[-1]:.2f} s")
+    if away := sorted(made.relay_away_s):
+        print(
+            f"a dead relay's ports were back after {median(away):.2f} s, at most {away[-1]:.2f} s"
+        )
 
 
 if __name__ == "__main__":

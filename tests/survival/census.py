@@ -17,7 +17,8 @@ from pyroute2 import IPRoute
 
 from hostports.core.networks import cable_name
 from hostports.core.rules.data import Settings
-from hostports.linux.nftables import NftablesFirewall
+from hostports.core.rules.listing import our_table
+from hostports.linux import firewalls
 from hostports.model.address import Family, bracketed
 from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
@@ -25,7 +26,7 @@ from hostports.relay.client import RelayClient
 from hostports.store.sqlite import SqliteStore
 from tests.e2e.site import Daemon
 from tests.netns.lab import Lab
-from tests.netns.namespaces import Namespace, namespace
+from tests.netns.namespaces import Namespace, iptables_of_ours, namespace, nft
 from tests.relay.waiting import eventually
 from tests.survival.workers import Fact
 
@@ -36,8 +37,6 @@ _FILES: Final = {
 }
 #: A daemon that will kill itself is one like any other.
 _SAME: Final = {"tests.survival.doomed": "hostports"}
-#: What runs on the host then.
-_PROGRAMS: Final = ["hostports", "hostports.relay"]
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,15 @@ class Census:
         bindings = state.bindings
         assert self._files() <= _FILES
         assert self._told() == [*state.networks, *state.endpoints, *sorted(map(str, bindings))]
-        assert self._held() == sorted(map(str, bindings))
+        if self.daemon.relayed:
+            assert self._held() == sorted(map(str, bindings))
         assert self._listening() == sorted(str(each.host_socket) for each in bindings)
         assert self._links() == _wanted_links(state)
         assert self._inside() == _wanted_inside(state)
-        assert self._rules() == _wanted_rules(state)
-        eventually(lambda: len(processes(self.lab)) <= len(_PROGRAMS), "orphans end")
-        assert sorted(processes(self.lab).values()) == _PROGRAMS
+        assert self._rules() == self._wanted_rules(state)
+        programs = ["hostports", *(["hostports.relay"] if self.daemon.relayed else [])]
+        eventually(lambda: len(processes(self.lab)) <= len(programs), "orphans end")
+        assert sorted(processes(self.lab).values()) == programs
         return state
 
     def facts(self, state: State) -> frozenset[Fact]:
@@ -139,7 +140,17 @@ class Census:
         }
 
     def _rules(self) -> list[str]:
-        return _objects(self._run("nft", "-s", "list", "ruleset"))
+        with self.lab.namespaces["host"].entered():
+            return _rules()
+
+    def _wanted_rules(self, state: State) -> list[str]:
+        """What the record makes of rules where there were none."""
+        wanted: list[FirewallItem] = [*state.networks.values(), *state.endpoints.values()]
+        wanted += state.bindings
+        make = firewalls.iptables if "iptables" in self.daemon.flags else firewalls.nftables
+        with namespace() as empty, empty.entered():
+            make(Settings(relay=self.daemon.relayed), wanted, take_over=True)
+            return _rules()
 
     def _run(self, *command: str) -> str:
         with self.lab.namespaces["host"].entered():
@@ -201,14 +212,8 @@ def _wanted_inside(state: State) -> dict[str, set[str]]:
     }
 
 
-def _wanted_rules(state: State) -> list[str]:
-    """What the record makes of a table where there was none."""
-    with namespace() as empty, empty.entered():
-        wanted: list[FirewallItem] = [*state.networks.values(), *state.endpoints.values()]
-        wanted += state.bindings
-        return _objects(NftablesFirewall(Settings(relay=True), wanted).listed())
-
-
-def _objects(listed: str) -> list[str]:
-    """The chains, sets and maps of a listing, in whatever order they were made."""
-    return sorted(re.split(r"^\t}$", listed.partition("{")[2], flags=re.MULTILINE))
+def _rules() -> list[str]:
+    """Chains, sets and maps of nftables and rules of iptables, in whatever order they were made."""
+    listed = our_table(nft("-s", "list", "ruleset", "inet"))
+    objects = re.split(r"^\t}$", listed.partition("{")[2], flags=re.MULTILINE)
+    return sorted(objects) + iptables_of_ours()

@@ -19,6 +19,7 @@ from tests.netns.lab import Lab
 from tests.netns.namespaces import namespace
 from tests.relay.waiting import PATIENCE_S, eventually
 from tests.survival.census import Census, processes
+from tests.survival.doomed import STEPS
 from tests.survival.workers import Worker
 
 #: Programs, and containers of each.
@@ -96,6 +97,25 @@ class Host:
         self.settle()
         self.daemon.kill()
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The calls of edges that its daemon makes."""
+        relayed = self.daemon.relayed
+        return tuple(each for each in STEPS if relayed or not each.startswith("relay."))
+
+    def kills(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """All kinds in turn, mostly of the daemon at work."""
+        while True:
+            yield "daemon", self.kill_at_work
+            yield "daemon at its start", self.kill_at_start
+            yield "daemon", self.kill_at_work
+            if self.daemon.relayed:
+                yield "relay", self.kill_relay
+                yield "daemon", self.kill_at_work
+                yield "daemon and relay", self.kill_both
+                # Now it has to start a relay, and to publish everything anew.
+                yield "daemon at its start without a relay", self.kill_at_start
+
     def relay(self) -> int:
         """The relay's process."""
         found = processes(self.census.lab).items()
@@ -127,7 +147,7 @@ class Host:
 
 
 @contextmanager
-def host(folder: Path, seed: int) -> Iterator[Host]:
+def host(folder: Path, seed: int, *flags: str) -> Iterator[Host]:
     """A host with a daemon that serves, and workers; in the end nothing of it may be left."""
     random = Random(seed)
     with ExitStack() as stack:
@@ -135,7 +155,7 @@ def host(folder: Path, seed: int) -> Iterator[Host]:
         lab = Lab({name: stack.enter_context(namespace()) for name in names})
         for each in lab.namespaces.values():
             each.sysctl("net.ipv6.conf.default.accept_dad", "0")
-        daemon = Daemon(lab, folder, [])
+        daemon = Daemon(lab, folder, flags)
         workers = [_worker(number, lab, daemon, random) for number in range(_WORKERS)]
         daemon.start()
         daemon.stop()
@@ -150,4 +170,5 @@ def host(folder: Path, seed: int) -> Iterator[Host]:
 def _worker(number: int, lab: Lab, daemon: Daemon, random: Random) -> Worker:
     first = number * _CONTAINERS
     own = [lab.namespaces[f"c{first + each}"].name for each in range(_CONTAINERS)]
-    return Worker(number, Client(daemon.socket), tuple(own), Random(random.random()))
+    modes = ("nat", "nat", "relay") if daemon.relayed else ("nat",)
+    return Worker(number, Client(daemon.socket), tuple(own), modes, Random(random.random()))

@@ -3,8 +3,8 @@
 from pathlib import Path
 from random import randrange
 
-from tests.survival.__main__ import kills
-from tests.survival.doomed import STEPS
+import pytest
+
 from tests.survival.host import host
 from tests.survival.live import RESTARTS, survive
 
@@ -16,7 +16,7 @@ def test_a_daemon_that_is_killed_at_any_step_is_one_with_its_host_after_the_next
     seed = randrange(1_000_000)
     print(f"seed {seed}")
     with host(tmp_path, seed) as made:
-        for number, step in enumerate(STEPS):
+        for number, step in enumerate(made.steps):
             made.die_at(f"{step}:1:{('before', 'after')[(seed + number) % 2]}")
         made.serve()
 
@@ -25,7 +25,27 @@ def test_so_are_a_daemon_and_a_relay_that_are_killed_at_random_instants(tmp_path
     seed = randrange(1_000_000)
     print(f"seed {seed}")
     with host(tmp_path, seed) as made:
-        for _, (_, kill) in zip(range(7), kills(made), strict=False):
+        for _, (_, kill) in zip(range(7), made.kills(), strict=False):
+            kill()
+        made.serve()
+        assert all(each.answered for each in made.workers)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--firewall", "iptables"), ("--no-relay",), ("--firewall", "iptables", "--no-relay")],
+    ids=" ".join,
+)
+def test_so_is_a_daemon_on_iptables_and_one_without_a_relay(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """Two steps at which much is half done, and some instants; `make soak` takes all."""
+    seed = randrange(1_000_000)
+    print(f"seed {seed}")
+    with host(tmp_path, seed, *flags) as made:
+        for step in ("firewall.apply", "sockets.listen"):
+            made.die_at(f"{step}:2:after")
+        for _, (_, kill) in zip(range(2), made.kills(), strict=False):
             kill()
         made.serve()
         assert all(each.answered for each in made.workers)

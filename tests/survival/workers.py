@@ -58,6 +58,7 @@ class Worker:
     number: int
     client: Client
     namespaces: tuple[str, ...]
+    modes: tuple[str, ...]
     random: Random
     facts: Facts = frozenset()
     answered: int = 0
@@ -148,7 +149,7 @@ class Worker:
             specs |= self._spec(endpoint, {each.block for each in specs.values()})
         self._specs |= specs
         texts = list(dict.fromkeys(each.text for each in specs.values()))
-        mode = self.random.choice(("nat", "nat", "relay"))
+        mode = self.random.choice(self.modes)
         return Operation(
             lambda: self.client.publish(endpoint, texts, mode=mode),
             (self.facts | {*specs},),
