@@ -180,6 +180,17 @@ def test_ten_thousand_bindings_are_one_change(case: Case) -> None:
     assert case.held() == before
 
 
+@pytest.mark.parametrize("parts", [{"dnat_any4"}, {"early"}, {"no part of it"}], ids=str)
+def test_parts_that_are_made_anew_are_as_they_were(case: Case, parts: set[str]) -> None:
+    change = FirewallChange(opened=tuple(binding(port) for port in range(20_000, 20_600)))
+    case.firewall.apply(change)
+    before = case.held()
+    case.firewall.rebuild(parts)
+    assert case.held() == before
+    assert case.firewall.damage() == []
+    case.firewall.apply(change.reversed())
+
+
 def test_nothing_is_missing_where_nobody_else_changed_anything(case: Case) -> None:
     assert case.firewall.damage() == []
     case.firewall.apply(FirewallChange(opened=(binding(8080),)))

@@ -1,9 +1,13 @@
 """When what others have undone is made good: at once, but not in a race with them."""
 
+from functools import reduce
+from operator import add
+
 import hypothesis.strategies as st
 from hypothesis import given
 
 from hostports.core.healing import Healing
+from hostports.model.firewall import Damage
 
 
 def healed(healing: Healing, times: list[float]) -> list[float]:
@@ -56,3 +60,19 @@ def test_a_fight_is_told_once_and_is_over_when_it_was_calm_for_a_while() -> None
     later = 50 + 4 * 10 * 50
     assert not healing.healed(later)
     assert [healing.healed(later + each) for each in range(1, 5)].count(True) == 1
+
+
+def test_damage_and_more_of_it_concern_the_parts_of_both() -> None:
+    early, forward = (Damage((f"rules of {each}",), frozenset({each})) for each in ("early", "to"))
+    anything = Damage(("more than the kernel could tell",))
+    assert (early + forward).parts == {"early", "to"}
+    assert (early + early).said == early.said
+    for both in (early + anything, anything + early):
+        assert both.parts == frozenset(), "which parts are concerned is not known then"
+        assert {*both.said} == {*early.said, *anything.said}
+
+
+def test_so_much_is_said_of_very_many_changes() -> None:
+    many = reduce(add, (Damage((f"change {number}",)) for number in range(1000)))
+    assert "change 0" in many.said
+    assert len(many.said) < 20
