@@ -57,10 +57,10 @@ def iptables() -> Iterator[Case]:
         )
         watch = RuleWatch(firewall.iptables.wrote, in_our_chains)
         damages = {
-            "PREROUTING": lambda: nft("flush chain ip raw PREROUTING"),
-            "HP-PUBLISH": lambda: nft("flush chain ip nat HP-PUBLISH"),
-            "FORWARD": lambda: nft("flush chain ip filter FORWARD"),
-            "filter": lambda: nft("delete table ip filter"),
+            "4 raw PREROUTING": lambda: nft("flush chain ip raw PREROUTING"),
+            "4 nat HP-PUBLISH": lambda: nft("flush chain ip nat HP-PUBLISH"),
+            "6 filter FORWARD": lambda: nft("flush chain ip6 filter FORWARD"),
+            "4 filter HP-FORWARD": lambda: nft("delete table ip filter"),
         }
         yield Case(watch, damages, lambda: change(firewall))
         watch.close()

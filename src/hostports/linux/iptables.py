@@ -23,7 +23,7 @@ from hostports.core.rules.iptables.script import (
     removal_script,
     whole_script,
 )
-from hostports.core.rules.iptables.skeleton import Jump
+from hostports.core.rules.iptables.skeleton import TABLES, Jump
 from hostports.core.rules.listing import differences, lacking
 from hostports.core.rules.settings import needed, networks_of
 from hostports.core.rules.state import Delta, RulesState
@@ -181,11 +181,14 @@ class IptablesFirewall:
             self._state = self._state.under(settings)
         self.rebuild()
 
-    def rebuild(self, parts: Set[str] = frozenset()) -> None:  # noqa: ARG002 - it makes all of them
-        """Make all chains anew, each table at once, whatever became of them."""
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:
+        """Make all chains anew, each table at once, whatever became of them.
+
+        If only `parts` were changed, which are places, only the tables that these are in.
+        """
         with self._lock:
             sysctl.write(needed(networks_of(self._state.items())))
-            self._make_whole()
+            self._make_whole(parts)
 
     def damage(self) -> list[str]:
         """What others did to our chains and what leads to them, in words; found by counting.
@@ -252,12 +255,15 @@ class IptablesFirewall:
         for of in self.iptables.families:
             self.iptables.restore(of, change_script(of, delta, left))
 
-    def _make_whole(self) -> None:
-        whole = self._state.whole()
+    def _make_whole(self, parts: Set[str] = frozenset()) -> None:
+        settings, whole = self._state.settings, self._state.whole()
         for of in self.iptables.families:
-            present = self.iptables.present(of)
-            self.iptables.restore(of, whole_script(of, self._state.settings, whole, present))
-            self._jumps[of] = self.iptables.present(of).jumps
+            tables = {placed(each)[1] for each in parts if placed(each)[0] is of}
+            if tables or not parts:
+                present = self.iptables.present(of)
+                script = whole_script(of, settings, whole, present, tables or frozenset(TABLES))
+                self.iptables.restore(of, script)
+                self._jumps[of] = self.iptables.present(of).jumps
 
     def _restore(self, error: HostportsError) -> None:
         """Make everything as it was before a change that was refused midway."""

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from hostports.core.rules.iptables.place import OURS, USER_CHAIN
+from hostports.core.rules.iptables.place import OURS, USER_CHAIN, place
 from hostports.core.rules.iptables.skeleton import TABLES
 from hostports.core.rules.skeleton import TABLE, is_ours
 from hostports.errors import FirewallFailed
@@ -19,6 +19,7 @@ from hostports.linux.multicast import (
     sender,
     text,
 )
+from hostports.model.address import Family
 from hostports.model.firewall import Damage
 
 _NETLINK_NETFILTER: Final = 12
@@ -28,6 +29,7 @@ _GENERIC_BYTES: Final = 4
 _SUBSYSTEM_NFTABLES: Final = 10
 #: NFPROTO_*
 _FAMILIES: Final = {1: "inet", 2: "ip", 10: "ip6"}
+_IPTABLES: Final = {"ip": Family.IPV4, "ip6": Family.IPV6}
 #: NFT_MSG_{NEW,GET,DEL}* of each, three by three; then NFT_MSG_NEWGEN, which ends a transaction.
 _OBJECTS: Final = ("table", "chain", "rule", "set", "element")
 _NEW, _GONE = 0, 2
@@ -65,40 +67,43 @@ class Change(NamedTuple):
         return f"{what} {'deleted' if self.gone else 'added'}"
 
 
-def in_our_table(change: Change) -> bool:
-    """Whether it is in the table of nftables, and not what users have there of their own."""
+def in_our_table(change: Change) -> str:
+    """Which part of our table in nftables it concerns, users' own aside; empty if none."""
     ours = (change.family, change.table) == ("inet", TABLE)
-    return ours and (change.kind == "table" or is_ours(change.name))
+    return change.name if ours and (change.kind == "table" or is_ours(change.name)) else ""
 
 
-def in_our_chains(change: Change) -> bool:
-    """Whether it is in chains that iptables-nft made for us, or led to them and is gone."""
-    if change.family not in ("ip", "ip6") or change.table not in TABLES:
-        return False
+def in_our_chains(change: Change) -> str:
+    """In which place it concerns chains that iptables-nft made for us, or jumps to them that go."""
+    of = _IPTABLES.get(change.family)
+    if of is None or change.table not in TABLES:
+        return ""
     if change.name.startswith(OURS):
-        return change.name != USER_CHAIN
-    return change.gone and (change.kind == "table" or _JUMP in change.expressions)
+        concerned = change.name != USER_CHAIN
+    else:
+        concerned = change.gone and (change.kind == "table" or _JUMP in change.expressions)
+    return place(of, change.table, change.name) if concerned else ""
 
 
 class RuleWatch:
     """`Watch` of our rules in the network namespace of the thread that makes it.
 
-    Changes by processes that are `ours`, by their ids, are passed over, and so are those that do
-    not `concern` us. What was missed, for it was too much, counts as a change, too.
+    Changes by processes that are `ours`, by their ids, are passed over, and so are those for which
+    `part` names no part of ours. What was missed, for it was too much, counts as a change, too.
     Raises `FirewallFailed` where the kernel doesn't tell.
     """
 
     def __init__(
         self,
         ours: Callable[[int], bool],
-        concern: Callable[[Change], bool] = in_our_table,
+        part: Callable[[Change], str] = in_our_table,
         *,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._ours = ours
-        self._concern = concern
-        #: What is known of a transaction whose end is not told yet: names by what was done.
-        self._seen: dict[str, str] = {}
+        self._part = part
+        #: What is known of a transaction whose end is not told yet: parts by what was done.
+        self._seen: dict[tuple[str, str], None] = {}
         try:
             self._told = Multicast(_NETLINK_NETFILTER, _GROUP_NFTABLES, buffer_bytes)
         except OSError as error:
@@ -115,12 +120,13 @@ class RuleWatch:
             if not datagram:
                 found.append(Damage(("more was changed than the kernel could tell",)))
             elif not self._ours(sender(datagram)):
-                for each in filter(self._concern, changes(datagram)):
-                    self._seen[str(each)] = each.name
+                for each in changes(datagram):
+                    if part := self._part(each):
+                        self._seen[str(each), part] = None
                 program = _program(datagram) if self._seen else None
                 if program is not None:
-                    said = _in_words([*self._seen], program)
-                    found.append(Damage((said,), frozenset(self._seen.values())))
+                    said = _in_words([*dict.fromkeys(said for said, _ in self._seen)], program)
+                    found.append(Damage((said,), frozenset(part for _, part in self._seen)))
                     self._seen.clear()
         return found
 

@@ -1,7 +1,7 @@
 """The text for ``iptables-restore --noflush``: one for each family, each table of it at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -54,13 +54,19 @@ def change_script(of: Family, delta: Delta, left: Callable[[str], Iterable[Eleme
     return _joined(lines)
 
 
-def whole_script(of: Family, settings: Settings, whole: Delta, present: Present) -> str:
+def whole_script(
+    of: Family,
+    settings: Settings,
+    whole: Delta,
+    present: Present,
+    tables: Set[str] = frozenset(TABLES),
+) -> str:
     """The commands that make all chains of ours what they must be; the user's stays as it is."""
     wanted = [*chains(of, settings), *whole.written_chains]
     written = _by_table(of, wanted, lambda each: each.name)
     added = _by_table(of, whole.added, lambda each: each.collection)
     lines: list[str] = []
-    for table in TABLES:
+    for table in (each for each in TABLES if each in tables):
         there = present.chains.get(table, ())
         names = {_name(each.name) for each in written[table]}
         stale = [each for each in there if each not in names and each != USER_CHAIN]
