@@ -117,6 +117,22 @@ class AddressNotOnHost(PortError):
         )
 
 
+class NoAddressToFollow(AddressNotOnHost):
+    """An interface is not there, or has no address that can lead to the endpoint."""
+
+    def __init__(self, spec: str, endpoint: str, *, is_there: bool) -> None:
+        interface = spec.partition(":")[0]
+        reason = (
+            f"interface {interface!r} has no address that can lead to endpoint {endpoint!r}"
+            if is_there
+            else f"this host has no interface {interface!r}"
+        )
+        mend = "give it one" if is_there else "name one of `ip link`"
+        PortError.__init__(
+            self, f"{spec} can't be published: {reason}", f"{mend}, or wait with --wait-address"
+        )
+
+
 class NotPermitted(HostportsError):
     """The kernel refuses the process a right it needs (EACCES, EPERM)."""
 

@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from hostports.model.address import IPAddress
 from hostports.model.condition import Condition
-from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
+from hostports.model.firewall import FirewallChange, Traffic
 from hostports.model.flow import Flow
-from hostports.model.host import Host, PortDriverInfo
+from hostports.model.host import Host, InterfaceAddress, PortDriverInfo
 from hostports.model.links import HostLinks
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol, SocketAddress
 from hostports.model.relay import HeldBinding
-from hostports.model.state import State
+from hostports.model.state import Recorded, State
 
 #: What a `Watch` tells.
 Told_co = TypeVar("Told_co", covariant=True)
@@ -30,6 +30,13 @@ class HostFacts(Interface):
 
     def read(self) -> Host:
         """The host as it is now."""
+        ...
+
+    def addresses(self, interface: str) -> Sequence[InterfaceAddress] | None:
+        """Those of an interface, as they are now; None if there is no such interface.
+
+        Raises `LinkFailed` or `NotPermitted`.
+        """
         ...
 
 
@@ -273,15 +280,15 @@ class StateStore(Interface):
 
     def record(
         self,
-        added: Sequence[FirewallItem] = (),
-        removed: Sequence[FirewallItem] = (),
+        added: Sequence[Recorded] = (),
+        removed: Sequence[Recorded] = (),
         *,
         at: datetime,
     ) -> None:
-        """Add and remove networks, endpoints and bindings, all or nothing.
+        """Add and remove networks, endpoints, bindings and followings, all or nothing.
 
         Removals come first. What is there already stays as it is; what isn't there has no effect.
-        A network takes its endpoints with it, an endpoint its bindings.
+        A network takes its endpoints with it, an endpoint its bindings and followings.
         """
         ...
 

@@ -12,6 +12,7 @@ from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.errors import PageRefused
 from hostports.model.event import Event, Finding, Happening, Severity
+from hostports.model.following import Following
 from hostports.model.host import Host
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortRange, PortSpec, SocketAddress
@@ -139,6 +140,9 @@ class FakeService:
 
     async def endpoint(self, name: str) -> Endpoint:
         return self.registry.endpoint(name)
+
+    async def followings(self) -> Sequence[Following]:
+        return self.registry.followings()
 
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         return self.registry.add_endpoint(request)

@@ -19,6 +19,8 @@ from tests.conformance.reference import WILDCARD, Json, Reference
 from tests.conformance.reference_allocator import Allocator, Refused, unmapped
 
 DIFFERENCES = Path(__file__).parent / "differences.toml"
+#: Any that is like no other word of a spec.
+ADDRESS = "192.0.2.99"
 
 
 class Verdict(Enum):
@@ -190,7 +192,7 @@ def judge_spec(case: Json) -> Judgement:
     """A text or list of texts of port_specs."""
     names = holding(case, {}, "port_specs")
     recorded = _recorded_specs(case)
-    expected: Json = {"refused": True} if names else recorded
+    expected = _expected_specs(case, names, recorded)
     complaints = _compared("we", [_our_specs(case)], [expected])
     return _judgement(case, complaints, names if expected != recorded else frozenset())
 
@@ -209,6 +211,20 @@ def _recorded_specs(case: Json) -> Json:
     return {"bindings": [tuple(each[name] for name in fields) for each in bindings]}
 
 
+def _expected_specs(case: Json, names: frozenset[str], recorded: Json) -> Json:
+    """With an interface, what the same text gives with an address in its place, which is judged."""
+    if names != {"interfaces"}:
+        return {"refused": True} if names else recorded
+    interface, _, rest = case["spec"].partition(":")
+    expected = _our_specs({"spec": f"{ADDRESS}:{rest}"})
+    if "bindings" in expected:
+        expected["bindings"] = [
+            tuple(interface if value == ADDRESS else value for value in each)
+            for each in expected["bindings"]
+        ]
+    return expected
+
+
 def _our_specs(case: Json) -> Json:
     try:
         if "specs" in case:
@@ -221,7 +237,7 @@ def _our_specs(case: Json) -> Json:
             (
                 each.protocol.value,
                 each.container_port,
-                each.host_ip and str(each.host_ip),
+                each.interface or (each.host_ip and str(each.host_ip)),
                 each.host_ports.first if each.host_ports else 0,
                 each.host_ports.last if each.host_ports else 0,
             )

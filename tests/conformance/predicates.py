@@ -1,5 +1,6 @@
 """The rules of differences.toml: which cases a difference concerns, by their inputs alone."""
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import combinations, groupby
 from typing import Final
@@ -134,6 +135,16 @@ def a_sloppy_spec(case: Json, environment: Json) -> bool:
     return False
 
 
+def an_interface(case: Json, environment: Json) -> bool:
+    """A word that is no address, but may be an interface's name, before two colons."""
+    word, *others = case.get("spec", "").split(":")
+    return (
+        len(others) == 2
+        and re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", word) is not None
+        and word not in ("localhost", *PROTOCOLS)
+    )
+
+
 #: Outside calls that publishing makes.
 ADDING: Final = ("fw_add_ports", "port_driver_add", "proxy_start")
 
@@ -156,6 +167,7 @@ PREDICATES: Final[dict[str, Predicate]] = {
         an_unusable_binding,
         an_unusable_port,
         a_sloppy_spec,
+        an_interface,
     )
 }
 

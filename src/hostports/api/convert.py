@@ -1,5 +1,6 @@
 """From requests on the wire to those of the engine, and from values to answers."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -15,6 +16,7 @@ from hostports.engine.registry import PortsRequest, Published
 from hostports.errors import UnusableValue
 from hostports.model.address import Family, IPAddress, spelled
 from hostports.model.event import Event, Finding
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import MAX_PORT, PortSpec
 from hostports.model.published import PublishedPort
@@ -90,8 +92,8 @@ def endpoint_request(on: str, asked: schema.AddEndpoint) -> EndpointRequest:
     )
 
 
-def endpoint(value: Endpoint) -> schema.Endpoint:
-    """An endpoint as it is shown."""
+def endpoint(value: Endpoint, followings: Iterable[Following] = ()) -> schema.Endpoint:
+    """An endpoint as it is shown, with its own of all followings."""
     return schema.Endpoint(
         name=value.name,
         network=value.network.name,
@@ -99,12 +101,16 @@ def endpoint(value: Endpoint) -> schema.Endpoint:
         kind="namespace" if value.namespace else "address",
         namespace=value.namespace,
         mac=hardware_address(value),
+        follows=tuple(str(each) for each in followings if each.endpoint == value.name),
     )
 
 
-def endpoints(values: Iterable[Endpoint]) -> schema.Endpoints:
-    """Endpoints as they are shown."""
-    return schema.Endpoints(endpoints=tuple(map(endpoint, values)))
+def endpoints(values: Iterable[Endpoint], followings: Iterable[Following]) -> schema.Endpoints:
+    """Endpoints as they are shown, each with its own of all followings."""
+    by_name = defaultdict[str, list[Following]](list)
+    for each in followings:
+        by_name[each.endpoint].append(each)
+    return schema.Endpoints(endpoints=tuple(endpoint(each, by_name[each.name]) for each in values))
 
 
 def ports_request(of: str, asked: schema.PublishPorts) -> PortsRequest:
@@ -156,6 +162,7 @@ def binding(port: PublishedPort) -> schema.Binding:
         allow_from=tuple(map(spelled, value.allow_from)),
         proxy_protocol=value.proxy_protocol,
         child_host_ip=_optional(value.child.ip if value.child else None),
+        interface=value.interface or None,
         packets=port.packets,
         bytes=port.bytes,
         connections=port.connections,

@@ -36,12 +36,14 @@ async def remove_network(call: Call[schema.RemoveNetwork]) -> None:
 
 async def list_endpoints(call: Call[schema.Nothing]) -> schema.Endpoints:
     """All endpoints."""
-    return convert.endpoints(await call.service.endpoints())
+    service = call.service
+    return convert.endpoints(await service.endpoints(), await service.followings())
 
 
 async def list_network_endpoints(call: Call[schema.Nothing]) -> schema.Endpoints:
     """Those of one network."""
-    return convert.endpoints(await call.service.endpoints(call.name))
+    service = call.service
+    return convert.endpoints(await service.endpoints(call.name), await service.followings())
 
 
 async def add_endpoint(call: Call[schema.AddEndpoint]) -> schema.Endpoint:
@@ -52,7 +54,8 @@ async def add_endpoint(call: Call[schema.AddEndpoint]) -> schema.Endpoint:
 
 async def inspect_endpoint(call: Call[schema.Nothing]) -> schema.Endpoint:
     """One endpoint."""
-    return convert.endpoint(await call.service.endpoint(call.name))
+    endpoint = await call.service.endpoint(call.name)
+    return convert.endpoint(endpoint, await call.service.followings())
 
 
 async def remove_endpoint(call: Call[schema.Nothing]) -> None:

@@ -274,7 +274,8 @@ class Networks(Answer):
 class Endpoint(Answer):
     """One thing with an address on a network.
 
-    `namespace` is its file if we have wired it up, and `mac` its hardware address there.
+    `namespace` is its file if we have wired it up, and `mac` its hardware address there. `follows`
+    are the specs that are published on whatever addresses an interface has.
     """
 
     name: str
@@ -283,6 +284,7 @@ class Endpoint(Answer):
     kind: Literal["namespace", "address"]
     namespace: str
     mac: str | None
+    follows: tuple[str, ...]
 
 
 class Endpoints(Answer):
@@ -294,6 +296,7 @@ class Endpoints(Answer):
 class Binding(Answer):
     """A published port; `host_port` is 0 where the network is routed.
 
+    `interface` is the one that it follows: it goes with the address, and others come with others.
     What is not, or not any more, published has passed nothing, and was `created` at the moment that
     tells of it.
     """
@@ -311,6 +314,7 @@ class Binding(Answer):
     allow_from: tuple[str, ...]
     proxy_protocol: ProxyProtocol | None
     child_host_ip: AddressText | None
+    interface: str | None
     packets: int
     bytes: int
     connections: int

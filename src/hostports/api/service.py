@@ -8,6 +8,7 @@ from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published
 from hostports.model.event import Event, Finding
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, SocketAddress
 from hostports.model.published import PublishedPort
@@ -51,6 +52,10 @@ class Service(Interface):
 
     async def endpoint(self, name: str) -> Endpoint:
         """An endpoint by its name."""
+        ...
+
+    async def followings(self) -> Sequence[Following]:
+        """What is published on whatever addresses an interface has."""
         ...
 
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:

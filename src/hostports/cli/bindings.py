@@ -14,7 +14,7 @@ def table(document: Json) -> Table:
             (
                 each["endpoint"],
                 each["proto"],
-                host(each) or "-",
+                _followed(each) or "-",
                 container(each),
                 each["path"],
                 str(each["packets"]),
@@ -36,7 +36,7 @@ def lines(document: Json) -> list[Line]:
 def line(binding: Json) -> str:
     """``80/tcp -> 0.0.0.0:8080``; a routed one leads to the container's own address."""
     left = f"{binding['container_port']}/{binding['proto']}"
-    return f"{left} -> {host(binding) or f'{container(binding)} (routed)'}"
+    return f"{left} -> {_followed(binding) or f'{container(binding)} (routed)'}"
 
 
 def reached_at(document: Json) -> list[Line]:
@@ -48,6 +48,12 @@ def host(binding: Json) -> str:
     """The host address and port; empty where the container is reached by routing."""
     port = binding["host_port"]
     return _joined(binding["host_ip"], port) if port else ""
+
+
+def _followed(binding: Json) -> str:
+    """The same, and the interface that it follows: ``192.0.2.10:8080 (eth0)``."""
+    where, interface = host(binding), binding.get("interface")
+    return f"{where} ({interface})" if where and interface else where
 
 
 def amount(count: int) -> str:

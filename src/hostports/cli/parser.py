@@ -17,7 +17,8 @@ _MOST_WAITED_S: Final = 3600
 #: How argparse begins to say so, before it lists all commands.
 _NO_COMMAND: Final = "argument COMMAND: invalid choice: "
 _SPEC: Final = (
-    "[hostIP:][hostPort[-end]:]containerPort[-end][/tcp|udp|sctp], as behind docker run -p"
+    "[hostIP:][hostPort[-end]:]containerPort[-end][/tcp|udp|sctp], as behind docker run -p; "
+    "an interface instead of the address, as eth0:8080:80, stands for all that it ever has"
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from hostports.core.child import child_ip
-from hostports.errors import UnsupportedProtocol, UnusableValue
+from hostports.errors import NoAddressToFollow, UnsupportedProtocol, UnusableValue
 from hostports.model.address import (
     ANY_IPV4,
     ANY_IPV6,
@@ -21,7 +21,7 @@ from hostports.model.address import (
     is_wildcard,
     unmapped,
 )
-from hostports.model.host import Host, PortDriverInfo
+from hostports.model.host import Host, InterfaceAddress, PortDriverInfo
 from hostports.model.network import Endpoint
 from hostports.model.port import PortRange, PortSpec, Protocol, ProxyProtocol, PublishMode
 
@@ -52,17 +52,24 @@ class PublishRequest:
         if self.proxy_protocol is not None:
             object.__setattr__(self, "mode", PublishMode.RELAY)
 
+    @property
+    def interfaces(self) -> set[str]:
+        """The interfaces that specs mean, by name; the circumstances have their addresses."""
+        return {each.interface for each in self.specs if each.follows}
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What the outcome of a request depends on besides the request.
 
     `relay` says whether there is a userland proxy; `driver` is RootlessKit's port driver.
+    `addresses` are those of the interfaces that are meant, as far as these are there.
     """
 
     host: Host = field(default_factory=Host)
     relay: bool = True
     driver: PortDriverInfo = field(default_factory=PortDriverInfo)
+    addresses: Mapping[str, Sequence[InterfaceAddress]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +77,22 @@ class Member:
     """One binding of a group before it has a port.
 
     `child_ip` is where RootlessKit forwards to; None where the socket is on the host address.
+    `interface` is the one that it follows.
     """
 
     host_ip: IPAddress
     container_ip: IPAddress
     routed: bool = False
     child_ip: IPAddress | None = None
+    interface: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PortGroup:
     """Bindings of one container port that share one host port; `ports` None means a dynamic one.
 
-    The `former` port is proposed first, where it is one of them.
+    The `former` port is proposed first, where it is one of them. `interfaces` are those that are
+    followed, by name, also where another spec covers all their addresses.
     """
 
     protocol: Protocol
@@ -93,6 +103,7 @@ class PortGroup:
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
     former: int | None = None
+    interfaces: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -117,8 +128,10 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     """Sort the specs, expand each to its families, and group those that share a host port.
 
     Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have,
-    and `UnusableValue` if only the relay may serve the ports and there is none, if the PROXY
-    protocol is asked for with another protocol than TCP, or if who a client is can't be known.
+    `NoAddressToFollow` if an interface has no address that can lead to the endpoint, and
+    `UnusableValue` if only the relay may serve the ports and there is none, if the PROXY protocol
+    is asked for with another protocol than TCP, or if RootlessKit hides who a client is, or the
+    interface.
     """
     _refuse_unusable(request, around)
     groups: list[PortGroup] = []
@@ -137,6 +150,7 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
                 request.allow_from,
                 request.proxy_protocol,
                 request.former.get((spec.protocol, spec.container_port)),
+                tuple(dict.fromkeys(each.interface for each in specs if each.follows)),
             )
             _refuse_unsupported(group, around)
             groups.append(group)
@@ -161,6 +175,12 @@ def _refuse_unusable(request: PublishRequest, around: Circumstances) -> None:
             f"RootlessKit's port driver {around.driver.name!r} hides who a client is",
             "start RootlessKit with --port-driver=slirp4netns, or publish without",
         )
+    if around.driver.forwards and request.interfaces:
+        raise UnusableValue(
+            min(request.interfaces),
+            "the host's interfaces can't be seen from inside RootlessKit",
+            "write an address of the host",
+        )
 
 
 def _order(spec: PortSpec) -> tuple[object, ...]:
@@ -168,6 +188,7 @@ def _order(spec: PortSpec) -> tuple[object, ...]:
     return (
         not spec.exact,
         *_port_order(spec),
+        spec.follows,  # so that of an address that is asked for twice, the one by itself counts
         _ip_order(spec.host_ip),
         _ip_order(spec.container_ip),
     )
@@ -192,11 +213,14 @@ def _members(
     request: PublishRequest, around: Circumstances, spec: PortSpec, warnings: list[str]
 ) -> Iterator[Member]:
     """What one spec gives, IPv4 before IPv6; a spec that gives nothing gives a warning."""
-    found = [member for of in Family if (member := _member(request, around, spec, of))]
+    found = list(members(request, around, spec))
+    if not found and spec.follows:
+        is_there = spec.interface in around.addresses
+        raise NoAddressToFollow(str(spec), request.endpoint.name, is_there=is_there)
     if not found:
         warnings.append(_publishes_nothing(request, spec))
     for member in found:
-        if member.routed and (spec.host_ports or spec.host_ip):
+        if member.routed and (spec.host_ports or spec.host_ip or spec.interface):
             warnings.append(_host_side_ignored(request, spec, member))
         if member.routed or _forwardable(around.driver, spec.protocol, member):
             yield member
@@ -204,16 +228,29 @@ def _members(
             warnings.append(_not_forwardable(around.driver, spec, member))
 
 
-def _member(
+def members(request: PublishRequest, around: Circumstances, spec: PortSpec) -> Iterator[Member]:
+    """What one spec means, IPv4 before IPv6, whether it can be had or not."""
+    for of in Family:
+        container_ip = _container_ip(request, around, of)
+        if container_ip is None:
+            continue
+        routed = request.mode is PublishMode.NAT and request.endpoint.network.routed(of)
+        if routed and (spec.follows or _host_ip(request, around, spec, of)):
+            yield Member(of.wildcard, container_ip, routed=True, interface=spec.interface)
+        elif not routed:
+            for host_ip in _host_ips(request, around, spec, of):
+                child = child_ip(around.driver, host_ip)
+                yield Member(host_ip, container_ip, child_ip=child, interface=spec.interface)
+
+
+def _host_ips(
     request: PublishRequest, around: Circumstances, spec: PortSpec, of: Family
-) -> Member | None:
+) -> Sequence[IPAddress]:
+    if spec.follows:
+        there = around.addresses.get(spec.interface, ())
+        return [each.ip for each in there if each.publishable and family(each.ip) is of]
     host_ip = _host_ip(request, around, spec, of)
-    container_ip = _container_ip(request, around, of)
-    if host_ip is None or container_ip is None:
-        return None
-    if request.mode is PublishMode.NAT and request.endpoint.network.routed(of):
-        return Member(of.wildcard, container_ip, routed=True)
-    return Member(host_ip, container_ip, child_ip=child_ip(around.driver, host_ip))
+    return () if host_ip is None else (host_ip,)
 
 
 def _host_ip(

@@ -110,4 +110,5 @@ def _binding(group: PortGroup, endpoint: Endpoint, member: Member, port: int) ->
         mode=group.mode,
         allow_from=group.allow_from,
         proxy_protocol=group.proxy_protocol,
+        interface=member.interface,
     )

@@ -1,4 +1,4 @@
-"""Networks, endpoints and bindings as flat rows of texts and numbers.
+"""Networks, endpoints, bindings and followings as flat rows of texts and numbers.
 
 The store keeps all of them so, and the relay's control channel carries bindings.
 """
@@ -17,17 +17,19 @@ from sys import intern
 from typing import Final, TypeAlias, TypeVar
 
 from hostports.model.address import IPAddress, IPNetwork, spelled
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import (
     MAX_PORT,
     PortBinding,
+    PortRange,
     Protocol,
     ProxyProtocol,
     PublishMode,
     SocketAddress,
 )
 
-#: A value for each of `COLUMNS`, `ENDPOINT_COLUMNS` or `NETWORK_COLUMNS`.
+#: A value for each of `COLUMNS`, `FOLLOWING_COLUMNS`, `ENDPOINT_COLUMNS` or `NETWORK_COLUMNS`.
 Row: TypeAlias = Sequence[str | int | None]
 T = TypeVar("T")
 
@@ -42,6 +44,17 @@ COLUMNS: Final = (
     "container_port",
     "child_ip",
     "child_port",
+    "mode",
+    "allow_from",
+    "proxy_protocol",
+)
+
+FOLLOWING_COLUMNS: Final = (
+    "endpoint",
+    "interface",
+    "protocol",
+    "host_port",
+    "container_port",
     "mode",
     "allow_from",
     "proxy_protocol",
@@ -106,6 +119,39 @@ def from_row(row: Row) -> PortBinding:
         child=None
         if child_ip is None
         else SocketAddress(spoken, _address(child_ip), _port(child_port)),
+        mode=PublishMode(mode),
+        allow_from=_networks(_text(allow_from)),
+        proxy_protocol=None if proxy_protocol is None else ProxyProtocol(proxy_protocol),
+    )
+
+
+def following_to_row(following: Following) -> Row:
+    """The row of a following."""
+    return (
+        following.endpoint,
+        following.interface,
+        following.protocol.value,
+        following.host_port,
+        following.container_port,
+        following.mode.value,
+        " ".join(map(str, following.allow_from)),
+        following.proxy_protocol and following.proxy_protocol.value,
+    )
+
+
+def following_from_row(row: Row) -> Following:
+    """The following of a row.
+
+    Raises `ValueError`, `TypeError` or `UnusableValue` for what is none.
+    """
+    (endpoint, interface, protocol, host_port, container_port) = row[:5]
+    (mode, allow_from, proxy_protocol) = row[5:]
+    return Following(
+        endpoint=_text(endpoint),
+        interface=_text(interface),
+        protocol=Protocol(protocol),
+        host_port=PortRange.single(_port(host_port)).first,
+        container_port=_port(container_port),
         mode=PublishMode(mode),
         allow_from=_networks(_text(allow_from)),
         proxy_protocol=None if proxy_protocol is None else ProxyProtocol(proxy_protocol),

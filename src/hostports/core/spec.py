@@ -1,25 +1,39 @@
-"""The text of ``-p`` <-> `PortSpec`: ``[ip:][hostPort[-end]:]port[-end][/proto]`` (moby 28.5)."""
+"""The text of ``-p`` <-> `PortSpec`: ``[ip:][hostPort[-end]:]port[-end][/proto]`` (moby 28.5).
+
+Unlike moby, an interface may stand for the address: ``eth0:8080:80``. Its name is one of those that
+we put into rules, has a letter, so that it is no broken address or port, and stands in no brackets.
+"""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from ipaddress import AddressValueError, ip_address
 from typing import Final, NamedTuple, NoReturn
 
 from hostports.errors import UnusableValue, quoted
 from hostports.model.address import IPAddress, unmapped
+from hostports.model.network import INTERFACE
 from hostports.model.port import MAX_PORT, PortRange, PortSpec, Protocol
 
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 #: Port 0 asks for a dynamic one, as leaving the host port out does.
 _DYNAMIC: Final = (0, 0)
 _PROTOCOLS: Final = {protocol.value: protocol for protocol in Protocol} | {"": Protocol.TCP}
+_LETTER: Final = re.compile(r"[A-Za-z]", re.ASCII)
+#: What is a mistake and no interface: ``localhost:8080:80``, ``udp:53:53``.
+_NO_INTERFACE: Final = {"localhost", *_PROTOCOLS}
 
 
 class _Fields(NamedTuple):
-    """The three fields that colons separate; an empty one was left out."""
+    """The three fields that colons separate; an empty one was left out.
+
+    Instead of the address there may be an interface.
+    """
 
     host_ip: str
     host_ports: str
     container: str
+    interface: str = ""
 
 
 class _Ports(NamedTuple):
@@ -42,7 +56,13 @@ def parse_spec(text: str) -> list[PortSpec]:
     ports, _, protocol = fields.container.partition("/")
     container = _container_ports(text, ports)
     host = _host_ports(text, fields.host_ports)
-    return _paired(text, container, host, _host_ip(text, fields.host_ip), _protocol(text, protocol))
+    of_each = partial(
+        PortSpec,
+        host_ip=_host_ip(text, fields.host_ip),
+        protocol=_protocol(text, protocol),
+        interface=fields.interface,
+    )
+    return _paired(text, container, host, of_each)
 
 
 def _split(text: str) -> _Fields:
@@ -50,7 +70,14 @@ def _split(text: str) -> _Fields:
         return _split_bracketed(text)
     head, _, container = text.rpartition(":")
     host_ip, _, host_ports = head.rpartition(":")
+    if _names_interface(host_ip):
+        return _Fields("", host_ports, container, host_ip)
     return _Fields(host_ip, host_ports, container)
+
+
+def _names_interface(word: str) -> bool:
+    named = INTERFACE.fullmatch(word) and _LETTER.search(word)
+    return bool(named) and word.lower() not in _NO_INTERFACE
 
 
 def _split_bracketed(text: str) -> _Fields:
@@ -130,19 +157,19 @@ def _protocol(text: str, word: str) -> Protocol:
 
 
 def _paired(
-    text: str, container: _Ports, host: _Ports | None, host_ip: IPAddress | None, protocol: Protocol
+    text: str, container: _Ports, host: _Ports | None, of_each: Callable[..., PortSpec]
 ) -> list[PortSpec]:
     """Pair equally long ranges one to one; a host range beside one container port is a pool."""
     container_ports = range(container.first, container.last + 1)
     if host is None or (host == _DYNAMIC and len(container_ports) == 1):
-        return [PortSpec(port, protocol, None, host_ip) for port in container_ports]
+        return [of_each(port) for port in container_ports]
     if len(container_ports) == 1:
-        return [PortSpec(container.first, protocol, PortRange(*host), host_ip)]
+        return [of_each(container.first, host_ports=PortRange(*host))]
     if host.last - host.first != container.last - container.first:
         reason = f"{host} of the host can't be paired with {container} of the container"
         _refuse(text, reason, "give both ranges the same length")
     return [
-        PortSpec(port, protocol, PortRange.single(host.first + index), host_ip)
+        of_each(port, host_ports=PortRange.single(host.first + index))
         for index, port in enumerate(container_ports)
     ]
 

@@ -17,6 +17,7 @@ from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
 from hostports.interfaces import Watch
 from hostports.linux import firewalls
+from hostports.linux.address_watch import AddressWatch
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.inspection import LinuxInspection
@@ -62,6 +63,10 @@ class Composition:
         Raises `FirewallFailed` or `LinkFailed`.
         """
         return _rule_watch(self.firewall), LinkWatch()
+
+    def address_watch(self) -> Watch:
+        """What tells that interfaces have other addresses. Raises `LinkFailed`."""
+        return AddressWatch()
 
 
 def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edges) -> Composition:

@@ -20,6 +20,7 @@ from hostports.api.routes import application
 from hostports.daemon import logs, systemd
 from hostports.daemon.compose import Composition, compose, settings, take_down
 from hostports.daemon.config import Config, load
+from hostports.daemon.follow import following
 from hostports.daemon.memory import expect_large_requests
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
@@ -85,7 +86,10 @@ class Daemon:
             loop.add_signal_handler(signal.SIGHUP, self._reread_later)
             await self._watch_relay()
             self._tasks.start(Regainer(self._service).run())
-            async with watching(self._service, self._composition.watches(), self._config):
+            async with (
+                watching(self._service, made.watches(), self._config),
+                following(self._service, made.address_watch()),
+            ):
                 await self._serve(listening)
         await self._go()
 
@@ -120,14 +124,7 @@ class Daemon:
     def _report(self, returned: Return) -> None:
         for failure in returned.failures:
             log.error("not brought back: %s", failure)
-        for lost in returned.lost:
-            log.error("%s is lost: %s", lost.binding, lost.error)
-            self._service.tell(
-                Happening.PORTS_LOST,
-                endpoint=lost.binding.endpoint,
-                bindings=[lost.binding],
-                message=str(lost.error),
-            )
+        self._service.tell_lost(returned.lost)
 
     async def _watch_relay(self) -> None:
         """Wait for the relay's end, which nobody wants."""

@@ -1,7 +1,15 @@
 """The registry as the API serves it: changes one at a time, off the event loop, each an event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from functools import partial
@@ -15,15 +23,19 @@ from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
 from hostports.daemon.pages import Pages, ServedPage
+from hostports.engine.follow import follow
 from hostports.engine.heal import forget_strays, heal_links
 from hostports.engine.registry import PortsRequest, Published, Registry
+from hostports.engine.restore import Lost
 from hostports.errors import AddressNotOnHost, HostportsError, RelayFailed, ReleaseFailed
 from hostports.interfaces import Inspection, Tracing
 from hostports.model.event import Event, Finding, Happening
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, SocketAddress
 from hostports.model.published import PublishedPort
 
+log: Final = logging.getLogger("hostports")
 Result = TypeVar("Result")
 #: Bindings of one request that leave megabytes behind.
 _LARGE: Final = 1_000
@@ -106,6 +118,10 @@ class RegistryService:
         """An endpoint by its name."""
         return self.registry.endpoint(name)
 
+    async def followings(self) -> Sequence[Following]:
+        """What is published on whatever addresses an interface has."""
+        return self.registry.followings()
+
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Add an endpoint."""
         endpoint = await self.change(partial(self.registry.add_endpoint, request))
@@ -152,6 +168,32 @@ class RegistryService:
         await self._tidy_up(len(gone))
         return gone
 
+    async def follow(self) -> None:
+        """Publish on the addresses that followed interfaces have now, and on no others of theirs.
+
+        Raises what `follow` of the engine raises, or `ReleaseFailed` with what was left behind.
+        """
+        followed = await self.change(partial(follow, self.registry))
+        self._tell_unpublished(followed.unpublished, "a followed interface has it no longer")
+        for name in dict.fromkeys(each.endpoint for each in followed.published):
+            some = [each for each in followed.published if each.endpoint == name]
+            said = "a followed interface has it now"
+            self.tell(Happening.PORTS_PUBLISHED, endpoint=name, bindings=some, message=said)
+        self.tell_lost(followed.lost)
+        if followed.failure:
+            raise followed.failure
+
+    def tell_lost(self, lost: Iterable[Lost]) -> None:
+        """Tell of bindings that are wanted and can't be had, each with its reason."""
+        for each in lost:
+            log.error("%s is lost: %s", each.binding, each.error)
+            self.tell(
+                Happening.PORTS_LOST,
+                endpoint=each.binding.endpoint,
+                bindings=[each.binding],
+                message=str(each.error),
+            )
+
     @contextmanager
     def _told_of(
         self, bindings: Sequence[PortBinding], what: Happening, *, network: str, endpoint: str = ""
@@ -166,10 +208,10 @@ class RegistryService:
         self._tell_unpublished(bindings)
         self.tell(what, network=network, endpoint=endpoint)
 
-    def _tell_unpublished(self, bindings: Sequence[PortBinding]) -> None:
+    def _tell_unpublished(self, bindings: Sequence[PortBinding], message: str = "") -> None:
         for name in dict.fromkeys(each.endpoint for each in bindings):
             some = [each for each in bindings if each.endpoint == name]
-            self.tell(Happening.PORTS_UNPUBLISHED, endpoint=name, bindings=some)
+            self.tell(Happening.PORTS_UNPUBLISHED, endpoint=name, bindings=some, message=message)
 
     async def _tidy_up(self, bindings: int) -> None:
         if bindings >= _LARGE:

@@ -31,7 +31,7 @@ class Engine:
 
     def plan(self, request: PublishRequest) -> Plan:
         """What publish would do now, without doing it."""
-        return plan(request, self.resources.circumstances(), self.book)
+        return plan(request, self.resources.circumstances(request.interfaces), self.book)
 
     def publish(self, request: PublishRequest) -> publish.Publication:
         """Publish all that is asked for, or raise and leave everything as it was."""

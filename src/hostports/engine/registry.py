@@ -18,14 +18,15 @@ from hostports.core.networks import (
     decide_network,
 )
 from hostports.core.plan import Plan
-from hostports.core.selection import selected
+from hostports.core.selection import Item, selected
 from hostports.core.showing import shown, with_traffic
 from hostports.engine.engine import Engine
 from hostports.engine.restore import Lost
 from hostports.engine.undo import UndoStack, take_all
-from hostports.errors import HostportsError, InUse, NotFound, RelayFailed
+from hostports.errors import HostportsError, InUse, NotFound, RelayFailed, ReleaseFailed
 from hostports.model.address import ANY_IPV4, IPAddress, IPNetwork
 from hostports.model.firewall import FirewallChange, FirewallItem
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
 from hostports.model.published import PublishedPort
@@ -76,24 +77,36 @@ class Registry:
         self._endpoints: dict[str, Endpoint] = {}
         self._lost: dict[PortBinding, Lost] = {}
         self._lost_created: dict[PortBinding, datetime] = {}
+        self._followings: dict[Following, None] = {}
 
     def know(self, state: State) -> None:
-        """Begin with networks and endpoints that are recorded."""
+        """Begin with networks, endpoints and followings that are recorded."""
         self._networks.update(state.networks)
         self._endpoints.update(state.endpoints)
+        self._followings.update(dict.fromkeys(state.followings))
 
     @property
     def lost(self) -> list[Lost]:
         """What is recorded as wanted but can't be had."""
         return list(self._lost.values())
 
-    def lose(self, lost: Iterable[Lost], created: Mapping[PortBinding, datetime]) -> None:
-        """Keep in mind what could not be had; it stays wanted, until it is unpublished.
+    def restore(self, created: Mapping[PortBinding, datetime]) -> list[Lost]:
+        """Publish what is recorded, with these times; what can't be had.
 
-        `created` are the times of the first publication.
+        That is kept in mind, and stays wanted, until it is unpublished. Raises `FirewallFailed`,
+        `RelayFailed` or `StoreFailed`, which concern all of an endpoint.
         """
-        self._lost = {each.binding: each for each in lost}
-        self._lost_created = {each: created[each] for each in self._lost}
+        lost: list[Lost] = []
+        for name, bindings in groupby(created, key=attrgetter("endpoint")):
+            lost += self.engine.restore(self.endpoint(name), list(bindings), created).lost
+        self._lost |= {each.binding: each for each in lost}
+        self._lost_created |= {each.binding: created[each.binding] for each in lost}
+        return lost
+
+    def abandon(self) -> None:
+        """Forget all bindings, published or lost, as the relay has died with their sockets."""
+        self.engine.abandon(self.engine.created())
+        self._lost, self._lost_created = {}, {}
 
     def regain(self) -> list[PortBinding]:
         """Publish what was lost and can be had by now; returns that.
@@ -125,6 +138,10 @@ class Registry:
             return False
         sockets.release(binding.socket)
         return True
+
+    def followings(self, endpoint: str | None = None) -> list[Following]:
+        """What is published on whatever addresses an interface has, of one endpoint or of all."""
+        return [each for each in list(self._followings) if endpoint in (None, each.endpoint)]
 
     def networks(self) -> list[BridgeNetwork]:
         """All networks, the oldest first."""
@@ -216,17 +233,27 @@ class Registry:
         endpoint = self.endpoint(name)
         take_all(
             [
-                partial(self.engine.unpublish, self.engine.published(name)),
+                partial(self.unpublish, name),
                 partial(self.links.detach, endpoint),
                 partial(self.edges.firewall.apply, FirewallChange(closed=(endpoint,))),
                 partial(self._strike_out, endpoint, self._endpoints),
+                partial(self._forget_ports_of, name),
             ]
         )
-        self._lost = {each: why for each, why in self._lost.items() if each.endpoint != name}
+
+    def _forget_ports_of(self, endpoint: str) -> None:
+        """Want nothing of an endpoint that is gone, whatever went wrong before."""
+        if endpoint not in self._endpoints:
+            self._lost = {
+                each: why for each, why in self._lost.items() if each.endpoint != endpoint
+            }
+            for each in self.followings(endpoint):
+                del self._followings[each]
 
     def publish(self, request: PortsRequest) -> Published:
         """Publish ports of an endpoint. Raises `NotFound`, or what `Engine.publish` raises."""
         publication = self.engine.publish(self._asked(request))
+        self._followings.update(dict.fromkeys(publication.followings))
         taken = {each.host_socket for each in publication.bindings}
         self._give_up(each for each in list(self._lost) if each.host_socket in taken)
         created = self.engine.created()
@@ -244,17 +271,40 @@ class Registry:
     def unpublish(
         self, endpoint: str, specs: Sequence[PortSpec] | None = None, *, kill: bool = False
     ) -> list[PortBinding]:
-        """Take back what specs mean, or everything, of an endpoint; returns what that was.
+        """Take back what specs mean, or everything, of an endpoint; returns the bindings.
 
-        Also what was lost, and so only wanted. Established TCP connections by DNAT end with `kill`
-        only. Raises `NotFound`; or `ReleaseFailed`, when the ports are given back nevertheless.
+        Also what was lost, and so only wanted; and interfaces are followed no longer. Established
+        TCP connections by DNAT end with `kill` only. Raises `NotFound`; or `ReleaseFailed`, when
+        the ports are given back nevertheless.
         """
-        bindings = self.engine.published(self.endpoint(endpoint).name)
-        bindings += [each for each in self._lost if each.endpoint == endpoint]
-        chosen = bindings if specs is None else selected(specs, bindings)
-        self.engine.unpublish(chosen, kill=kill)
-        self._give_up(chosen)
-        return chosen
+        there: list[Item] = [
+            *self.engine.published(self.endpoint(endpoint).name),
+            *(each for each in self._lost if each.endpoint == endpoint),
+            *self.followings(endpoint),
+        ]
+        chosen = there if specs is None else selected(specs, there)
+        bindings = [each for each in chosen if isinstance(each, PortBinding)]
+        self._follow_no_longer([each for each in chosen if isinstance(each, Following)], bindings)
+        self.release(bindings, kill=kill)
+        return bindings
+
+    def release(self, bindings: Sequence[PortBinding], *, kill: bool = False) -> None:
+        """Unpublish bindings, or want no longer what is lost of them. Raises as `unpublish`."""
+        try:
+            self.engine.unpublish(bindings, kill=kill)
+        except ReleaseFailed:
+            self._give_up(bindings)
+            raise
+        self._give_up(bindings)
+
+    def _follow_no_longer(
+        self, followings: Sequence[Following], bindings: Sequence[PortBinding]
+    ) -> None:
+        """Want both no longer, at once: one without the other would come back."""
+        if followings:
+            self._record(removed=[*bindings, *followings])
+            for each in followings:
+                self._followings.pop(each, None)
 
     def ports(self, endpoint: str | None = None) -> list[PublishedPort]:
         """What is published, of all endpoints or one, with what has passed. Raises `NotFound`."""

@@ -17,6 +17,7 @@ from hostports.errors import (
     ReleaseFailed,
 )
 from hostports.interfaces import HostSockets, RelayedBinding
+from hostports.model.following import Following
 from hostports.model.host import Host
 from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding
@@ -77,6 +78,26 @@ class Reservation:
             except NoPortFree as error:
                 self._name_holder(error)
                 raise
+
+    @property
+    def followings(self) -> tuple[Following, ...]:
+        """What stays wanted when bindings that follow interfaces go; nothing if all is routed."""
+        group = self._group
+        if not group.interfaces or not self._bound():
+            return ()
+        return tuple(
+            Following(
+                self._endpoint.name,
+                interface,
+                group.protocol,
+                self._bound()[0].host_port,
+                group.container_port,
+                group.mode,
+                group.allow_from,
+                group.proxy_protocol,
+            )
+            for interface in group.interfaces
+        )
 
     def listen(self) -> None:
         """Let traffic in on every socket. Raises `HostPortInUse` if the port can't be kept."""

@@ -1,6 +1,6 @@
 """What the use cases work with: the edges, the port book, and what is published."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -18,9 +18,9 @@ from hostports.interfaces import (
     Relay,
     StateStore,
 )
-from hostports.model.firewall import FirewallItem
 from hostports.model.host import PortDriverInfo
 from hostports.model.port import PortBinding, Protocol
+from hostports.model.state import Recorded
 
 
 class _WallClock:
@@ -57,19 +57,24 @@ class Resources:
     book: PortBook = field(default_factory=PortBook)
     published: Published = field(default_factory=Published)
 
-    def circumstances(self) -> Circumstances:
-        """What a decision may know, as it is now."""
-        driver = self.edges.port_driver
+    def circumstances(self, interfaces: Collection[str] = ()) -> Circumstances:
+        """What a decision may know, as it is now; of `interfaces`, by name, also their addresses.
+
+        Raises `LinkFailed` or `NotPermitted` if these can't be read.
+        """
+        driver, facts = self.edges.port_driver, self.edges.facts
+        addresses = {each: facts.addresses(each) for each in interfaces}
         return Circumstances(
-            host=self.edges.facts.read(),
+            host=facts.read(),
             relay=self.edges.relay is not None,
             driver=driver.info() if driver else PortDriverInfo(),
+            addresses={name: found for name, found in addresses.items() if found is not None},
         )
 
     def record(
         self,
-        added: Sequence[FirewallItem] = (),
-        removed: Sequence[FirewallItem] = (),
+        added: Sequence[Recorded] = (),
+        removed: Sequence[Recorded] = (),
         at: datetime | None = None,
     ) -> None:
         """Write down what is wanted from now, or `at`, on, where there is a store."""

@@ -1,21 +1,18 @@
 """Bring back what is recorded after the daemon, the relay or the host was started anew."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 
 from hostports.core.flows import left_over
 from hostports.core.reconcile import Actions, Observed, reconcile
+from hostports.engine.follow import follow
 from hostports.engine.registry import Registry
 from hostports.engine.restore import Lost
 from hostports.errors import HostportsError, LinkFailed
 from hostports.interfaces import Links
 from hostports.model.firewall import FirewallChange
 from hostports.model.network import Endpoint
-from hostports.model.port import PortBinding
 from hostports.model.state import State
 
 
@@ -37,9 +34,10 @@ def bring_back(registry: Registry, state: State) -> Return:
     registry.know(state)
     actions = reconcile(state, _observed(registry, state))
     failures = _laid(registry.links, actions)
-    lost = _published(registry, actions)
+    _publish(registry, actions)
     failures += tried(partial(_forget_left_over, registry))
-    return Return(lost, tuple(failures))
+    failures += tried(partial(_follow, registry))
+    return Return(tuple(registry.lost), tuple(failures))
 
 
 def serve_again(registry: Registry, state: State) -> Return:
@@ -48,8 +46,9 @@ def serve_again(registry: Registry, state: State) -> Return:
     What somebody else took meanwhile is lost. Raises `RelayFailed`, `PortDriverFailed` or
     `FirewallFailed`; then it may be tried again.
     """
-    registry.engine.abandon(registry.engine.created())
-    return Return(_published(registry, reconcile(state, _observed(registry, state))))
+    registry.abandon()
+    _publish(registry, reconcile(state, _observed(registry, state)))
+    return Return(tuple(registry.lost))
 
 
 def _observed(registry: Registry, state: State) -> Observed:
@@ -94,7 +93,7 @@ def tried(step: Callable[[], object]) -> list[HostportsError]:
     return []
 
 
-def _published(registry: Registry, actions: Actions) -> tuple[Lost, ...]:
+def _publish(registry: Registry, actions: Actions) -> None:
     """Take over what is served, publish the rest anew, and close what can't be had."""
     relay, driver = registry.edges.relay, registry.edges.port_driver
     if driver is not None:
@@ -103,21 +102,15 @@ def _published(registry: Registry, actions: Actions) -> tuple[Lost, ...]:
     if relay is not None and actions.unwanted:
         relay.remove(actions.unwanted)
     registry.engine.adopt(actions.adopted)
-    lost = _restored(registry, actions.missing)
-    if lost:
+    if lost := registry.restore(actions.missing):
         closed = tuple(each.binding for each in lost)
         registry.edges.firewall.apply(FirewallChange(closed=closed))
-    registry.lose(lost, actions.missing)
-    return tuple(lost)
 
 
-def _restored(registry: Registry, created: Mapping[PortBinding, datetime]) -> list[Lost]:
-    """Publish bindings with the ports that they had; those that can't be had."""
-    lost: list[Lost] = []
-    for name, bindings in groupby(created, key=attrgetter("endpoint")):
-        endpoint = registry.endpoint(name)
-        lost += registry.engine.restore(endpoint, list(bindings), created).lost
-    return lost
+def _follow(registry: Registry) -> None:
+    """Catch up with addresses that came and went meanwhile."""
+    if failure := follow(registry).failure:
+        raise failure
 
 
 def _forget_left_over(registry: Registry) -> None:

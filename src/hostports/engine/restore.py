@@ -84,6 +84,7 @@ def _reservation(
         None if binding.routed else PortRange.single(binding.host_port),
         binding.host_ip,
         binding.container_ip,
+        binding.interface,
     )
     request = PublishRequest(
         endpoint,

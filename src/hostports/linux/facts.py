@@ -1,10 +1,11 @@
-"""What requests need to know of the host, read anew each time: /proc and two probes."""
+"""What requests need to know of the host, read anew each time: /proc, two probes, netlink."""
 
 import socket
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 from hostports.linux import sysctl
-from hostports.model.host import DEFAULT_DYNAMIC_PORTS, Host
+from hostports.linux.addresses import addresses_of
+from hostports.model.host import DEFAULT_DYNAMIC_PORTS, Host, InterfaceAddress
 from hostports.model.port import PortRange, Protocol
 
 
@@ -26,6 +27,10 @@ class LinuxHostFacts:
             reserved_ports=reserved_ports(sysctl.read("net.ipv4.ip_local_reserved_ports")),
             protocols=_protocols(),
         )
+
+    def addresses(self, interface: str) -> Sequence[InterfaceAddress] | None:
+        """Those of an interface, by netlink."""
+        return addresses_of(interface)
 
 
 def dynamic_ports(text: str) -> PortRange:

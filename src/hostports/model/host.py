@@ -53,6 +53,28 @@ class PortDriverInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """An address of an interface of the host.
+
+    `tentative`: it can't be used yet, or never, as another host may have it (RFC 4862 5.4).
+    `temporary`: it is for connections that this host opens, and soon gone (RFC 8981).
+    """
+
+    ip: IPAddress
+    tentative: bool = False
+    temporary: bool = False
+
+    @property
+    def publishable(self) -> bool:
+        """Whether clients may be sent there, so that whoever follows the interface publishes on it.
+
+        A deprecated one is: it stays valid for new connections until it goes (RFC 4862 5.5.4).
+        A link-local one is not: what it means depends on who asks.
+        """
+        return not (self.tentative or self.temporary or self.ip.is_link_local)
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The host as a request finds it.
 

@@ -10,9 +10,9 @@ from typing import Final
 from hostports.errors import UnusableValue
 from hostports.model.address import Family, IPAddress, IPNetwork
 
-#: Names of interfaces that we put into rules; Linux allows 15 characters. A trailing ``+`` or ``*``
-#: is a wildcard, as iptables and nft write it.
-_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
+#: Names of interfaces in rules and specs; Linux allows 15 characters. A trailing ``+`` or ``*`` is
+#: a wildcard in rules, as iptables and nft write it.
+INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 #: Names of networks and endpoints (Docker's for both).
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
@@ -71,7 +71,7 @@ class BridgeNetwork:
 
     def __post_init__(self) -> None:
         for interface in (self.bridge or "unnamed", *map(_stem, self.trusted_host_interfaces)):
-            if not _INTERFACE.fullmatch(interface):
+            if not INTERFACE.fullmatch(interface):
                 raise UnusableValue(
                     interface, "it is no name of an interface", "write one as `ip link` shows it"
                 )

@@ -1,7 +1,7 @@
 """Ports: protocols, ranges, what was asked for (`PortSpec`) and what came of it (`PortBinding`)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -73,8 +73,9 @@ class PortSpec:
     """One container port to publish: what stands behind ``-p``, a range of them being many specs.
 
     `host_ports` None asks for a dynamic port, one port for exactly this one, more for a free one
-    of the pool. `host_ip` None means the default host address. `container_ip` is set only when the
-    results of an earlier publish are asked for again: specs that differ in it share no host port.
+    of the pool. `host_ip` None means the default host address, or, with an `interface`, whatever
+    addresses that has. `container_ip` is set only when the results of an earlier publish are asked
+    for again: specs that differ in it share no host port.
     """
 
     container_port: int
@@ -82,6 +83,7 @@ class PortSpec:
     host_ports: PortRange | None = None
     host_ip: IPAddress | None = None
     container_ip: IPAddress | None = None
+    interface: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.container_port <= MAX_PORT:
@@ -98,9 +100,15 @@ class PortSpec:
         """Whether exactly one host port will do."""
         return self.host_ports is not None and len(self.host_ports) == 1
 
+    @property
+    def follows(self) -> bool:
+        """Whether whatever addresses an interface has are meant."""
+        return bool(self.interface) and self.host_ip is None
+
     def __str__(self) -> str:
         """The spec as ``-p`` takes it; the protocol is always written."""
-        host = "" if self.host_ip is None else f"{bracketed(self.host_ip)}:"
+        where = self.interface if self.host_ip is None else bracketed(self.host_ip)
+        host = f"{where}:" if where else ""
         ports = "" if self.host_ports is None else str(self.host_ports)
         colon = ":" if host or ports else ""
         return f"{host}{ports}{colon}{self.container_port}/{self.protocol.value}"
@@ -154,6 +162,8 @@ class PortBinding:
     `child` is where the socket really is when RootlessKit forwards to another address or port
     inside its namespace. Only sources in `allow_from` get through, whatever the way they take;
     empty means all. With `proxy_protocol` the relay tells the container its client's address.
+    `interface` is the one that it follows: it goes when this no longer has the host address. That
+    is nothing to whoever opens or serves it, so it makes no other binding of it.
     """
 
     network: str
@@ -167,6 +177,7 @@ class PortBinding:
     mode: PublishMode = PublishMode.NAT
     allow_from: tuple[IPNetwork, ...] = ()
     proxy_protocol: ProxyProtocol | None = None
+    interface: str = field(default="", compare=False)
 
     def __hash__(self) -> int:
         """The ports tell most of them apart, and hashing addresses takes long."""

@@ -110,6 +110,34 @@ MIGRATIONS: Final = (
         ifnull(proxy_protocol, '')
     );
     """,
+    """
+    -- The interface whose addresses a binding follows, or nothing.
+    ALTER TABLE bindings ADD COLUMN interface TEXT NOT NULL DEFAULT '';
+
+    -- What outlives an interface's addresses: host ports that are published on each it ever gets.
+    CREATE TABLE followings (
+        position INTEGER PRIMARY KEY,
+        endpoint TEXT NOT NULL REFERENCES endpoints (name) ON DELETE CASCADE,
+        interface TEXT NOT NULL,
+        protocol TEXT NOT NULL,
+        host_port INTEGER NOT NULL,
+        container_port INTEGER NOT NULL,
+        mode TEXT NOT NULL,
+        allow_from TEXT NOT NULL,
+        proxy_protocol TEXT
+    );
+
+    CREATE UNIQUE INDEX followings_once ON followings (
+        endpoint,
+        interface,
+        protocol,
+        host_port,
+        container_port,
+        mode,
+        allow_from,
+        ifnull(proxy_protocol, '')
+    );
+    """,
 )
 
 #: "host": whose file it is (https://sqlite.org/pragma.html#pragma_application_id).

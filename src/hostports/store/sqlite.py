@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,20 +15,23 @@ from typing import Final, Self, TypeVar
 from hostports.core.rows import (
     COLUMNS,
     ENDPOINT_COLUMNS,
+    FOLLOWING_COLUMNS,
     NETWORK_COLUMNS,
     Row,
     endpoint_from_row,
     endpoint_to_row,
+    following_from_row,
+    following_to_row,
     from_row,
     network_from_row,
     network_to_row,
     to_row,
 )
 from hostports.errors import StoreFailed, UnusableValue
-from hostports.model.firewall import FirewallItem
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
-from hostports.model.state import State
+from hostports.model.state import Recorded, State
 from hostports.store.migrations import MIGRATIONS, migrate, refuse_strangers
 from hostports.store.ownership import owned
 from hostports.store.refusals import told
@@ -47,16 +51,20 @@ def _insert(table: str, columns: Sequence[str]) -> str:
     )
 
 
-_BINDING_COLUMNS: Final = (*COLUMNS, "created")
+_BINDING_COLUMNS: Final = (*COLUMNS, "created", "interface")
 
 _ADD_NETWORK: Final = _insert("networks", NETWORK_COLUMNS)
 _ADD_ENDPOINT: Final = _insert("endpoints", ENDPOINT_COLUMNS)
 _ADD_BINDING: Final = _insert("bindings", _BINDING_COLUMNS)
+_ADD_FOLLOWING: Final = _insert("followings", FOLLOWING_COLUMNS)
 _REMOVE_NETWORK: Final = "DELETE FROM networks WHERE name = ?"
 _REMOVE_ENDPOINT: Final = "DELETE FROM endpoints WHERE name = ?"
 # IS takes NULL for a value.
 _REMOVE_BINDING: Final = (
     f"DELETE FROM bindings WHERE {' AND '.join(f'{name} IS ?' for name in COLUMNS)}"  # noqa: S608 - names of our own
+)
+_REMOVE_FOLLOWING: Final = (
+    f"DELETE FROM followings WHERE {' AND '.join(f'{name} IS ?' for name in FOLLOWING_COLUMNS)}"  # noqa: S608 - names of our own
 )
 
 #: How many former ports are remembered: those of many generations, but not of all.
@@ -124,12 +132,14 @@ class SqliteStore:
             }
             binding_of = partial(_published, endpoints=endpoints)
             bindings = dict(self._values("bindings", _BINDING_COLUMNS, binding_of))
-        return State(networks, endpoints, bindings)
+            following_of = partial(_following, endpoints=endpoints)
+            followings = tuple(self._values("followings", FOLLOWING_COLUMNS, following_of))
+        return State(networks, endpoints, bindings, followings)
 
     def record(
         self,
-        added: Sequence[FirewallItem] = (),
-        removed: Sequence[FirewallItem] = (),
+        added: Sequence[Recorded] = (),
+        removed: Sequence[Recorded] = (),
         *,
         at: datetime,
     ) -> None:
@@ -139,6 +149,7 @@ class SqliteStore:
             db.executemany(_REMOVE_BINDING, map(to_row, _only(PortBinding, removed)))
             db.executemany(_REMEMBER, _former(_only(PortBinding, removed)))
             db.execute(_FORGET, (MOST_FORMER_PORTS,))
+            db.executemany(_REMOVE_FOLLOWING, map(following_to_row, _only(Following, removed)))
             db.executemany(_REMOVE_ENDPOINT, [(each.name,) for each in _only(Endpoint, removed)])
             db.executemany(
                 _REMOVE_NETWORK, [(each.name,) for each in _only(BridgeNetwork, removed)]
@@ -146,8 +157,10 @@ class SqliteStore:
             db.executemany(_ADD_NETWORK, map(network_to_row, _only(BridgeNetwork, added)))
             db.executemany(_ADD_ENDPOINT, map(endpoint_to_row, _only(Endpoint, added)))
             db.executemany(
-                _ADD_BINDING, ((*to_row(each), created) for each in _only(PortBinding, added))
+                _ADD_BINDING,
+                ((*to_row(each), created, each.interface) for each in _only(PortBinding, added)),
             )
+            db.executemany(_ADD_FOLLOWING, map(following_to_row, _only(Following, added)))
 
     def former(self, endpoint: str) -> dict[tuple[Protocol, int], int]:
         """The host ports that an endpoint's container ports had last."""
@@ -210,7 +223,7 @@ def _protect(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA synchronous = NORMAL")
 
 
-def _only(kind: type[T], items: Sequence[FirewallItem]) -> Iterator[T]:
+def _only(kind: type[T], items: Sequence[Recorded]) -> Iterator[T]:
     return (each for each in items if isinstance(each, kind))
 
 
@@ -221,12 +234,21 @@ def _former(bindings: Iterable[PortBinding]) -> Iterator[Row]:
 
 
 def _published(row: Row, endpoints: Mapping[str, Endpoint]) -> tuple[PortBinding, datetime]:
-    *columns, created = row
+    *columns, created, interface = row
     binding = from_row(columns)
+    if interface:
+        binding = replace(binding, interface=str(interface))
     endpoint = endpoints.get(binding.endpoint)
     if endpoint is None or endpoint.network.name != binding.network:
         raise ValueError(f"there is no endpoint {binding.endpoint!r} on {binding.network!r}")
     return binding, _time(created)
+
+
+def _following(row: Row, endpoints: Mapping[str, Endpoint]) -> Following:
+    following = following_from_row(row)
+    if following.endpoint not in endpoints:
+        raise ValueError(f"there is no endpoint {following.endpoint!r}")
+    return following
 
 
 # What a call published has one time.

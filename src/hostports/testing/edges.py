@@ -6,6 +6,7 @@ from dataclasses import replace
 from hostports.core.relay.dialling import refuse_unfit
 from hostports.errors import (
     FirewallFailed,
+    LinkFailed,
     PortDriverConflict,
     PortDriverFailed,
     RelayFailed,
@@ -13,21 +14,32 @@ from hostports.errors import (
 )
 from hostports.interfaces import RelayedBinding
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
-from hostports.model.host import Host, PortDriverInfo
+from hostports.model.host import Host, InterfaceAddress, PortDriverInfo
 from hostports.model.port import PortBinding, SocketAddress
 from hostports.model.relay import HeldBinding, RelayCounters
 from hostports.testing.faults import Faults
 
 
 class FakeHostFacts:
-    """Tells what it was told; `host` may be exchanged between requests."""
+    """Tells what it was told; `host` and `interfaces` may be exchanged between requests.
 
-    def __init__(self, host: Host | None = None) -> None:
+    Fails on ``facts.addresses``.
+    """
+
+    def __init__(self, host: Host | None = None, faults: Faults | None = None) -> None:
         self.host = host or Host()
+        self.interfaces: dict[str, Sequence[InterfaceAddress]] = {}
+        self._faults = faults or Faults()
 
     def read(self) -> Host:
         """The host as the test wants it."""
         return self.host
+
+    def addresses(self, interface: str) -> Sequence[InterfaceAddress] | None:
+        """Those that the test wants, or fail."""
+        if self._faults.due("facts.addresses"):
+            raise LinkFailed(f"injected: the addresses of {interface!r} can't be read")
+        return self.interfaces.get(interface)
 
 
 class FakeFirewall:

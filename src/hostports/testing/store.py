@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from hostports.errors import StoreFailed
-from hostports.model.firewall import FirewallItem
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
-from hostports.model.state import State
+from hostports.model.state import Recorded, State
 from hostports.testing.faults import Faults
 
 
@@ -31,8 +31,8 @@ class FakeStore:
 
     def record(
         self,
-        added: Sequence[FirewallItem] = (),
-        removed: Sequence[FirewallItem] = (),
+        added: Sequence[Recorded] = (),
+        removed: Sequence[Recorded] = (),
         *,
         at: datetime,
     ) -> None:
@@ -42,7 +42,9 @@ class FakeStore:
         draft = _Draft.of(self._state)
         draft.remove(removed)
         draft.add(added, at.astimezone(UTC))
-        self._state = State(draft.networks, draft.endpoints, draft.bindings)
+        self._state = State(
+            draft.networks, draft.endpoints, draft.bindings, tuple(draft.followings)
+        )
         for each in removed:
             if isinstance(each, PortBinding) and not each.routed:
                 self._former[each.endpoint, each.protocol, each.container_port] = each.host_port
@@ -52,12 +54,13 @@ class FakeStore:
         return {key[1:]: port for key, port in self._former.items() if key[0] == endpoint}
 
     def dump(self) -> list[str]:
-        """Networks, then endpoints, then bindings, each in the order of their coming."""
+        """Networks, endpoints, bindings, then followings, each in the order of their coming."""
         state = self._state
         return [
             *(f"network {name}" for name in state.networks),
             *(f"endpoint {each.name} on {each.network.name}" for each in state.endpoints.values()),
             *(f"binding {each} of {each.endpoint}" for each in state.bindings),
+            *(f"following {each} of {each.endpoint}" for each in state.followings),
         ]
 
 
@@ -68,12 +71,14 @@ class _Draft:
     networks: dict[str, BridgeNetwork] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     bindings: dict[PortBinding, datetime] = field(default_factory=dict)
+    followings: dict[Following, None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: State) -> "_Draft":
-        return cls(dict(state.networks), dict(state.endpoints), dict(state.bindings))
+        followings = dict.fromkeys(state.followings)
+        return cls(dict(state.networks), dict(state.endpoints), dict(state.bindings), followings)
 
-    def remove(self, items: Sequence[FirewallItem]) -> None:
+    def remove(self, items: Sequence[Recorded]) -> None:
         """Take items out, and what belongs to them."""
         for item in items:
             match item:
@@ -83,6 +88,8 @@ class _Draft:
                     self.endpoints.pop(name, None)
                 case PortBinding():
                     self.bindings.pop(item, None)
+                case Following():
+                    self.followings.pop(item, None)
         self.endpoints = {
             name: each
             for name, each in self.endpoints.items()
@@ -90,8 +97,10 @@ class _Draft:
         }
         for binding in [each for each in self.bindings if each.endpoint not in self.endpoints]:
             del self.bindings[binding]
+        for following in [each for each in self.followings if each.endpoint not in self.endpoints]:
+            del self.followings[following]
 
-    def add(self, items: Sequence[FirewallItem], at: datetime) -> None:
+    def add(self, items: Sequence[Recorded], at: datetime) -> None:
         """Put in what isn't there; whatever the order, networks come first."""
         for network in items:
             if isinstance(network, BridgeNetwork):
@@ -103,6 +112,11 @@ class _Draft:
             if isinstance(binding, PortBinding) and binding not in self.bindings:
                 self._refuse_orphan(binding)
                 self.bindings[binding] = at
+        for following in items:
+            if isinstance(following, Following):
+                if following.endpoint not in self.endpoints:
+                    raise StoreFailed(f"{following} has no endpoint", "add that first")
+                self.followings.setdefault(following)
 
     def _on_recorded_network(self, endpoint: Endpoint) -> Endpoint:
         network = self.networks.get(endpoint.network.name)
