@@ -33,6 +33,7 @@ WEB: Json = {
     "kind": "address",
     "namespace": "",
     "mac": None,
+    "follows": [],
 }
 BINDING: Json = {
     "endpoint": "web",
@@ -48,6 +49,7 @@ BINDING: Json = {
     "allow_from": [],
     "proxy_protocol": None,
     "child_host_ip": None,
+    "interface": None,
     "packets": 0,
     "bytes": 0,
     "connections": 0,

@@ -18,6 +18,7 @@ def binding(**changes: object) -> Json:
         "path": "nat+relay",
         "allow_from": [],
         "child_host_ip": None,
+        "interface": None,
         "packets": 12345,
         "bytes": 1234567,
         "connections": 3,
