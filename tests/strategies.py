@@ -1,11 +1,13 @@
 """Hypothesis strategies for values of the model, shared by all property tests."""
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Literal
 
 from hypothesis import strategies as st
 
 from hostports.model.address import IPAddress, IPNetwork, unmapped
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode
 from hostports.model.port import (
     PortBinding,
@@ -21,6 +23,10 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", fullmatch=True)
 interfaces = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", fullmatch=True)
 #: With wildcards, as iptables and nft write them.
 groups_of_interfaces = st.builds("".join, st.tuples(interfaces, st.sampled_from(["", "+", "*"])))
+#: Those that a spec may name.
+followed = interfaces.filter(lambda name: re.search("[A-Za-z]", name) is not None).filter(
+    lambda name: name.lower() not in ("localhost", "tcp", "udp", "sctp")
+)
 ports = st.integers(1, 65535)
 protocols = st.sampled_from(Protocol)
 
@@ -37,13 +43,16 @@ def addresses() -> st.SearchStrategy[IPAddress]:
     return st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6).map(unmapped), special)
 
 
-def port_specs() -> st.SearchStrategy[PortSpec]:
-    return st.builds(
-        PortSpec,
-        container_port=st.integers(0, 65535),
-        protocol=protocols,
-        host_ports=st.none() | port_ranges(),
-        host_ip=st.none() | addresses(),
+@st.composite
+def port_specs(draw: st.DrawFn) -> PortSpec:
+    """Specs with a host address, with an interface, or with neither."""
+    where: IPAddress | str | None = draw(st.none() | addresses() | followed)
+    return PortSpec(
+        container_port=draw(st.integers(0, 65535)),
+        protocol=draw(protocols),
+        host_ports=draw(st.none() | port_ranges()),
+        host_ip=None if isinstance(where, str) else where,
+        interface=where if isinstance(where, str) else "",
     )
 
 
@@ -79,6 +88,21 @@ def port_bindings(draw: st.DrawFn) -> PortBinding:
         mode=draw(st.sampled_from(PublishMode)),
         allow_from=tuple(draw(st.lists(networks(), max_size=3))),
         proxy_protocol=draw(st.none() | st.sampled_from(ProxyProtocol)),
+        interface=draw(st.just("") | interfaces),
+    )
+
+
+def followings() -> st.SearchStrategy[Following]:
+    return st.builds(
+        Following,
+        endpoint=names,
+        interface=followed,
+        protocol=protocols,
+        host_port=ports,
+        container_port=st.integers(0, 65535),
+        mode=st.sampled_from(PublishMode),
+        allow_from=st.lists(networks(), max_size=3).map(tuple),
+        proxy_protocol=st.none() | st.sampled_from(ProxyProtocol),
     )
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +18,9 @@ from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
 from hostports.errors import StoreFailed
 from hostports.interfaces import StateStore
 from hostports.model.firewall import FirewallItem
+from hostports.model.following import Following
 from hostports.model.port import ProxyProtocol, PublishMode, SocketAddress
-from hostports.model.state import State
+from hostports.model.state import Recorded, State
 from hostports.store.sqlite import SqliteStore
 from hostports.testing import FakeClock, FakeStore, Faults
 
@@ -43,6 +44,10 @@ def binding(port: int, endpoint: Endpoint = WEB) -> PortBinding:
         container_ip=IPv4Address("172.30.0.2"),
         container_port=80,
     )
+
+
+def following(port: int, endpoint: Endpoint = WEB) -> Following:
+    return Following(endpoint.name, "eth0", Protocol.TCP, port, 80)
 
 
 class Case(NamedTuple):
@@ -174,6 +179,52 @@ def test_a_network_takes_its_endpoints_and_an_endpoint_its_bindings(store: State
     assert list(store.load().bindings) == [of_each[GUEST]]
 
 
+def test_followings_come_and_go_by_themselves_and_with_their_endpoint(
+    case: Case, store: StateStore
+) -> None:
+    of_web, of_db = following(8080), following(8080, DB)
+    tagged = replace(binding(8080), interface="eth0")
+    store.record([of_web, of_db, tagged, of_web], at=NOW)
+    assert store.load().followings == (of_web, of_db)
+    assert [each.interface for each in store.load().bindings] == ["eth0"]
+    store.record(removed=[tagged], at=NOW)
+    assert case.reopened().load().followings == (of_web, of_db)
+
+
+def test_what_is_followed_goes_with_its_endpoint_or_when_it_is_removed(store: StateStore) -> None:
+    store.record([following(8080), following(8081), following(8080, DB)], at=NOW)
+    store.record(removed=[following(8081), following(8082)], at=NOW)
+    store.record(removed=[DB], at=NOW)
+    assert store.load().followings == (following(8080),)
+    store.record(removed=[NETWORK], at=NOW)
+    assert store.load().followings == ()
+    with pytest.raises(StoreFailed, match="add that first"):
+        store.record([following(8080)], at=NOW)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"interface": "eth1"},
+        {"protocol": Protocol.UDP},
+        {"host_port": 8081},
+        {"container_port": 81},
+        {"mode": PublishMode.RELAY},
+        {"allow_from": (ip_network("10.0.0.0/8"),)},
+        {"proxy_protocol": ProxyProtocol.V2},
+    ],
+    ids=str,
+)
+def test_followings_that_differ_in_anything_are_two(
+    store: StateStore, changed: dict[str, Any]
+) -> None:
+    one, other = following(8080), replace(following(8080), **changed)
+    store.record([one, other], at=NOW)
+    assert store.load().followings == (one, other)
+    store.record(removed=[one], at=NOW)
+    assert store.load().followings == (other,)
+
+
 def test_the_last_port_of_each_container_port_is_remembered(case: Case, store: StateStore) -> None:
     udp = replace(binding(53), protocol=Protocol.UDP, container_port=53)
     routed = replace(binding(0), container_port=443)
@@ -279,14 +330,19 @@ NETWORKS = [BridgeNetwork("a"), BridgeNetwork("a", icc=False), BridgeNetwork("b"
 ENDPOINTS = [Endpoint(name, network) for name in ("1", "2") for network in NETWORKS]
 BINDINGS = [binding(port, endpoint) for port in (80, 81) for endpoint in ENDPOINTS]
 BINDINGS += [replace(each, child=CHILD) for each in BINDINGS]
+FOLLOWINGS = [following(port, endpoint) for port in (80, 81) for endpoint in ENDPOINTS]
 
-some_items: st.SearchStrategy[list[FirewallItem]] = st.lists(
-    st.sampled_from(NETWORKS) | st.sampled_from(ENDPOINTS) | st.sampled_from(BINDINGS), max_size=6
+some_items: st.SearchStrategy[list[Recorded]] = st.lists(
+    st.sampled_from(NETWORKS)
+    | st.sampled_from(ENDPOINTS)
+    | st.sampled_from(BINDINGS)
+    | st.sampled_from(FOLLOWINGS),
+    max_size=6,
 )
 
 
 def outcome(
-    store: StateStore, added: list[FirewallItem], removed: list[FirewallItem], at: datetime
+    store: StateStore, added: list[Recorded], removed: list[Recorded], at: datetime
 ) -> tuple[bool, list[object]]:
     """Whether a call was refused, and what is recorded then, in order."""
     refused = False
@@ -296,14 +352,15 @@ def outcome(
         refused = True
     state = store.load()
     everything = (state.networks, state.endpoints, state.bindings)
-    return refused, [item for mapping in everything for item in mapping.items()]
+    found = [item for mapping in everything for item in mapping.items()]
+    return refused, [*found, *state.followings]
 
 
 @given(st.lists(st.tuples(some_items, some_items), max_size=8))
 @settings(deadline=None)
 def test_the_fake_keeps_what_sqlite_keeps(
     tmp_path_factory: pytest.TempPathFactory,
-    calls: list[tuple[list[FirewallItem], list[FirewallItem]]],
+    calls: list[tuple[list[Recorded], list[Recorded]]],
 ) -> None:
     fake = FakeStore()
     with (
@@ -311,7 +368,7 @@ def test_the_fake_keeps_what_sqlite_keeps(
         SqliteStore(Path(directory, "state.sqlite3")) as real,
     ):
         # Otherwise nearly every call would lack something.
-        everything: list[FirewallItem] = [*NETWORKS, *ENDPOINTS]
+        everything: list[Recorded] = [*NETWORKS, *ENDPOINTS]
         for number, (added, removed) in enumerate([(everything, []), *calls]):
             at = NOW + timedelta(seconds=number)
             assert outcome(fake, added, removed, at) == outcome(real, added, removed, at)

@@ -26,8 +26,8 @@ def long_form(spec: PortSpec) -> Mapping[str, Node]:
     if spec.host_ports:
         first, last = spec.host_ports.first, spec.host_ports.last
         form["published"] = str(first) if first == last else f"{first}-{last}"
-    if spec.host_ip:
-        form["host_ip"] = str(spec.host_ip)
+    if spec.host_ip or spec.interface:
+        form["host_ip"] = str(spec.host_ip or spec.interface)
     return form
 
 

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -6,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostports.core.rows import COLUMNS, from_row, to_row
+from hostports.core.rows import (
+    COLUMNS,
+    FOLLOWING_COLUMNS,
+    following_from_row,
+    following_to_row,
+    from_row,
+    to_row,
+)
+from hostports.errors import UnusableValue
+from hostports.model.following import Following
 from hostports.model.port import PortBinding, Protocol
-from tests.strategies import json_values, port_bindings
+from tests.strategies import followings, json_values, port_bindings
 
 WEB = PortBinding(
     "lab", "web", Protocol.TCP, ip_address("0.0.0.0"), 8080, ip_address("172.20.0.2"), 80
@@ -28,6 +38,24 @@ def refused(row: Any) -> bool:  # noqa: ANN401 - anything at all
 @given(port_bindings())
 def test_a_row_reads_back_as_the_binding_that_it_was(binding: PortBinding) -> None:
     assert from_row(to_row(binding)) == binding
+
+
+@given(followings())
+def test_a_row_reads_back_as_the_following_that_it_was(following: Following) -> None:
+    row = following_to_row(following)
+    assert following_from_row(json.loads(json.dumps(row))) == following
+    assert len(row) == len(FOLLOWING_COLUMNS)
+
+
+@pytest.mark.parametrize("column", range(len(FOLLOWING_COLUMNS)))
+@given(following=followings(), value=json_values())
+def test_a_row_with_anything_in_one_column_is_a_following_or_refused(
+    following: Following, column: int, value: object
+) -> None:
+    row: list[Any] = [*following_to_row(following)]
+    row[column] = value
+    with suppress(ValueError, TypeError, UnusableValue):
+        assert following_from_row(row)
 
 
 @given(port_bindings())

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from hostports import PortSpec, parse_spec
-from hostports.core.selection import selected
+from hostports import PortSpec, Protocol, parse_spec
+from hostports.core.selection import Item, selected
 from hostports.errors import HostportsError, NotFound
+from hostports.model.following import Following
 from hostports.model.port import PortBinding
 from tests.engine.conftest import World
 from tests.strategies import port_specs
@@ -48,6 +49,32 @@ def test_one_spec_that_means_nothing_keeps_all_published() -> None:
 def test_a_routed_binding_is_meant_by_any_host_port() -> None:
     routed: list[PortBinding] = [replace(WEB, host_port=0)]
     assert selected(parse_spec("8080:80"), routed) == routed
+
+
+FOLLOWING = Following("web", "eth0", Protocol.TCP, 8080, 80)
+FOLLOWED: list[Item] = [replace(WEB, interface="eth0"), FOLLOWING]
+
+
+@pytest.mark.parametrize("text", ["eth0:8080:80", "eth0::80", "8080:80", "80", "eth0:8000-9000:80"])
+def test_what_follows_an_interface_is_meant_by_that_or_by_whatever_address(text: str) -> None:
+    assert selected(parse_spec(text), FOLLOWED) == FOLLOWED
+    assert selected(parse_spec(text), [FOLLOWING]) == [FOLLOWING]
+
+
+@pytest.mark.parametrize("text", ["eth1:8080:80", "eth0:8081:80", "eth0:8080:80/udp"])
+def test_another_interface_or_port_means_something_else(text: str) -> None:
+    with pytest.raises(NotFound, match=text):
+        selected(parse_spec(text), FOLLOWED)
+
+
+def test_an_address_does_not_mean_what_follows_an_interface_and_the_mend_says_what_does() -> None:
+    with pytest.raises(NotFound, match=r"by it: eth0:8080:80/tcp$"):
+        selected(parse_spec("0.0.0.0:8080:80"), FOLLOWED)
+
+
+def test_an_interface_does_not_mean_what_was_asked_for_by_its_address() -> None:
+    with pytest.raises(NotFound):
+        selected(parse_spec("eth0:8080:80"), [WEB])
 
 
 @given(port_specs())

@@ -69,6 +69,30 @@ def test_a_host_address_stands_first_with_or_without_brackets(
     assert parse_spec(text) == [PortSpec(80, host_ports=PortRange.single(8080), host_ip=host_ip)]
 
 
+@pytest.mark.parametrize("name", ["eth0", "br-lan", "wlp3s0", "eth0.100", "0a", "_x", "a" * 15])
+def test_an_interface_may_stand_for_the_address(name: str) -> None:
+    expected = PortSpec(80, host_ports=PortRange.single(8080), interface=name)
+    assert parse_spec(f"{name}:8080:80") == [expected]
+    assert parse_spec(f"{name}::80/udp") == [PortSpec(80, Protocol.UDP, interface=name)]
+    assert [str(each) for each in parse_spec(f"{name}:80-81:80-81")] == [
+        f"{name}:80:80/tcp",
+        f"{name}:81:81/tcp",
+    ]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["1.2.3", "12", "256.0.0.1", "-eth0", "eth 0", "eth/0", "a" * 16, "[eth0]", "eth0%1", "é0"],
+)
+def test_what_is_no_name_of_an_interface_is_a_broken_address(word: str) -> None:
+    assert "is no IP address" in refusal(f"{word}:8080:80")
+
+
+@pytest.mark.parametrize("word", ["localhost", "LOCALHOST", "tcp", "udp", "sctp"])
+def test_words_that_are_mistakes_are_no_interface(word: str) -> None:
+    assert "is no IP address" in refusal(f"{word}:8080:80")
+
+
 @pytest.mark.parametrize("text", ["80", ":80", "0:80", "0-0:80", "::80", "[]::80"])
 def test_no_host_port_or_port_0_asks_for_a_dynamic_one(text: str) -> None:
     assert parse_spec(text) == [PortSpec(80)]

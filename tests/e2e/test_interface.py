@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,28 +70,14 @@ class Dial:
                 length = 64 if ":" in each else 24
                 links.addr("del", index=self._index(links), address=each, prefixlen=length)
 
-    def _links(self) -> "_Entered":
-        return _Entered(self._site)
+    @contextmanager
+    def _links(self) -> Iterator[IPRoute]:
+        with self._site.lab.namespaces["host"].entered(), IPRoute() as links:
+            yield links
 
     def _index(self, links: IPRoute) -> int:
         (index,) = links.link_lookup(ifname="dial0")
         return int(index)
-
-
-class _Entered:
-    """Netlink in the host's namespace."""
-
-    def __init__(self, made: Site) -> None:
-        self._entered = made.lab.namespaces["host"].entered()
-
-    def __enter__(self) -> IPRoute:
-        self._entered.__enter__()
-        self._links = IPRoute()
-        return self._links
-
-    def __exit__(self, *error: object) -> None:
-        self._links.close()
-        self._entered.__exit__(None, None, None)
 
 
 @pytest.fixture
@@ -145,9 +132,8 @@ def remote(ip: str, port: int = 8080) -> Probe:
     return Probe("remote", ip, port)
 
 
-def test_it_is_published_on_each_address_of_the_interface_and_nowhere_else(
-    made: Site, dial: Dial
-) -> None:
+@pytest.mark.usefixtures("dial")
+def test_it_is_published_on_each_address_of_the_interface_and_nowhere_else(made: Site) -> None:
     said = made.daemon.command("publish", "nat1", "dial0:8080:80")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout == f"80/tcp -> {IPV4}:8080 (dial0)\n80/tcp -> [{IPV6}]:8080 (dial0)\n"
@@ -303,7 +289,8 @@ def test_an_endpoint_takes_what_it_follows_with_it(made: Site, dial: Dial) -> No
     assert bound(made) == on(IPV4, IPV6, MORE_IPV4)
 
 
-def test_a_plan_changes_nothing(made: Site, dial: Dial) -> None:
+@pytest.mark.usefixtures("dial")
+def test_a_plan_changes_nothing(made: Site) -> None:
     said = made.client.plan("nat1", ["dial0:8080:80"])
     assert said["sockets"] == [f"{IPV4}:8080/tcp", f"[{IPV6}]:8080/tcp"]
     assert {each["interface"] for each in said["bindings"]} == {"dial0"}
@@ -311,7 +298,8 @@ def test_a_plan_changes_nothing(made: Site, dial: Dial) -> None:
     assert made.client.endpoint("nat1")["follows"] == []
 
 
-def test_a_port_of_an_interface_conflicts_as_its_addresses_do(made: Site, dial: Dial) -> None:
+@pytest.mark.usefixtures("dial")
+def test_a_port_of_an_interface_conflicts_as_its_addresses_do(made: Site) -> None:
     made.publish("nat1", "dial0:8080:80")
     for spec in ("dial0:8080:80", f"{IPV4}:8080:80", "8080:80"):
         said = made.daemon.command("publish", "nat2", spec)
@@ -321,7 +309,8 @@ def test_a_port_of_an_interface_conflicts_as_its_addresses_do(made: Site, dial: 
     assert made.client.endpoint("nat1")["follows"] == ["dial0:8080:80/tcp"]
 
 
-def test_a_command_runs_with_a_port_on_an_interface(made: Site, dial: Dial) -> None:
+@pytest.mark.usefixtures("dial")
+def test_a_command_runs_with_a_port_on_an_interface(made: Site) -> None:
     said = made.daemon.command("run", "--network", "nat", "-p", "dial0:8080:80", "--", "true")
     assert said.returncode == 0
     assert f"{IPV4}:8080 (dial0)" in said.stdout + said.stderr

@@ -58,12 +58,13 @@ class Site:
         self.relay = FakeRelay(self.faults)
         self.clock = FakeClock()
         self.conntrack = FakeConntrack(faults=self.faults)
+        self.facts = FakeHostFacts(Host(dynamic_ports=PortRange(49200, 49299)), self.faults)
         self.registry = self._registry()
 
     def _registry(self) -> Registry:
         self.sockets = FakeHostSockets(self.kernel, self.faults)
         edges = Edges(
-            FakeHostFacts(Host(dynamic_ports=PortRange(49200, 49299))),
+            self.facts,
             self.sockets,
             self.firewall,
             self.relay if self.relayed else None,

@@ -22,13 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
-from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, NETWORK_COLUMNS
+from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, FOLLOWING_COLUMNS, NETWORK_COLUMNS
 from hostports.errors import StoreFailed
+from hostports.model.following import Following
 from hostports.model.state import State
 from hostports.store.migrations import MIGRATIONS
 from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore
 from tests.store.writer import GROUP_SIZE
-from tests.strategies import bridge_networks, endpoints, port_bindings
+from tests.strategies import bridge_networks, endpoints, followings, port_bindings
 
 Named = TypeVar("Named", BridgeNetwork, Endpoint)
 
@@ -45,6 +46,7 @@ def bindings(ports: Sequence[int]) -> list[PortBinding]:
     ]
 
 
+FOLLOWING = Following("web", "eth0", Protocol.TCP, 8080, 80)
 NEWEST = len(MIGRATIONS)
 NEXT = NEWEST + 1
 STATE = State({"lab": NETWORK}, {"web": WEB}, dict.fromkeys(bindings(range(8080, 8090)), NOW))
@@ -106,6 +108,16 @@ def states(draw: st.DrawFn) -> State:
         {each.name: each for each in networks},
         {each.name: each for each in ends},
         draw(st.dictionaries(of_some, times, max_size=6)),
+        tuple(draw(st.lists(of_any(ends), max_size=4, unique=True))),
+    )
+
+
+def of_any(ends: list[Endpoint]) -> st.SearchStrategy[Following]:
+    """Followings of one of some endpoints."""
+    return st.builds(
+        lambda following, endpoint: replace(following, endpoint=endpoint.name),
+        followings(),
+        st.sampled_from(ends),
     )
 
 
@@ -128,8 +140,11 @@ def test_after_a_restart_everything_is_there_in_its_order(
             store.record([*state.networks.values(), *state.endpoints.values()], at=NOW)
             for binding, created in state.bindings.items():
                 store.record([binding], at=created)
+            store.record(state.followings, at=NOW)
         found = loaded(path)
     assert found == state
+    tags = [each.interface for each in state.bindings]
+    assert [each.interface for each in found.bindings] == tags
     assert list(found.networks) == list(state.networks)
     assert list(found.endpoints) == list(state.endpoints)
     assert list(found.bindings) == list(state.bindings)
@@ -440,15 +455,17 @@ def test_there_is_a_column_for_everything(recorded: Path) -> None:
     with closing(sqlite3.connect(recorded)) as db:
         columns = {
             table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
-            for table in ("networks", "endpoints", "bindings")
+            for table in ("networks", "endpoints", "bindings", "followings")
         }
     assert columns == {
         "networks": ("position", *NETWORK_COLUMNS),
         "endpoints": ("position", *ENDPOINT_COLUMNS),
-        "bindings": ("position", *COLUMNS, "created"),
+        "bindings": ("position", *COLUMNS, "created", "interface"),
+        "followings": ("position", *FOLLOWING_COLUMNS),
     }
     assert set(NETWORK_COLUMNS) == {each.name for each in fields(BridgeNetwork)}
     assert set(ENDPOINT_COLUMNS) == {each.name for each in fields(Endpoint)}
+    assert set(FOLLOWING_COLUMNS) == {each.name for each in fields(Following)}
 
 
 def test_a_new_file_is_of_the_newest_schema_and_has_no_copies(path: Path) -> None:
@@ -483,6 +500,31 @@ def test_a_file_of_the_first_schema_is_read_by_the_newest(path: Path) -> None:
     state = loaded(path)
     assert [str(each) for each in state.bindings] == ["0.0.0.0:8080:172.30.0.2:80/tcp"]
     assert [each.ports_only for each in state.networks.values()] == [False]
+
+
+def test_a_file_of_the_second_schema_follows_nothing_and_may(path: Path) -> None:
+    with SqliteStore(path, migrations=MIGRATIONS[:2]):
+        pass
+    edit(
+        path,
+        """
+        INSERT INTO networks VALUES
+            (1, 'lab', 'nat', 'nat', 'br0', '172.30.0.0/24', NULL, 0, 1, 1, NULL, NULL, '', 0, 1);
+        INSERT INTO endpoints VALUES (1, 'web', 'lab', '172.30.0.2', NULL, '');
+        INSERT INTO bindings VALUES (1, 'lab', 'web', 'tcp', '0.0.0.0', 8080, '172.30.0.2', 80,
+            NULL, NULL, 'nat', '', NULL, '2026-01-02T03:04:05+00:00');
+        INSERT INTO former_ports VALUES (1, 'web', 'tcp', 81, 9000);
+        """,
+    )
+    with SqliteStore(path) as store:
+        state = store.load()
+        assert [str(each) for each in state.bindings] == ["0.0.0.0:8080:172.30.0.2:80/tcp"]
+        assert [each.interface for each in state.bindings] == [""]
+        assert state.followings == ()
+        assert store.former("web") == {(Protocol.TCP, 81): 9000}
+        store.record([FOLLOWING], at=NOW)
+    assert loaded(path).followings == (FOLLOWING,)
+    assert path.with_name("state.sqlite3.before-v3").exists()
 
 
 def test_each_migration_runs_once_and_keeps_its_own_copy(recorded: Path) -> None:

@@ -190,6 +190,7 @@ def _order(spec: PortSpec) -> tuple[object, ...]:
         *_port_order(spec),
         spec.follows,  # so that of an address that is asked for twice, the one by itself counts
         _ip_order(spec.host_ip),
+        spec.interface,
         _ip_order(spec.container_ip),
     )
 

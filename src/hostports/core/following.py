@@ -1,7 +1,7 @@
 """Followed interfaces have other addresses now: which bindings go, and which come."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from hostports.core.expand import Circumstances, PublishRequest, members
@@ -22,7 +22,7 @@ class Moves:
 def moves(
     followings: Iterable[Following],
     endpoints: Mapping[str, Endpoint],
-    there: Iterable[PortBinding],
+    there: Collection[PortBinding],
     around: Circumstances,
 ) -> Moves:
     """What to do, so that each following has a binding on each address, and no other.
@@ -31,20 +31,17 @@ def moves(
     already, as it was asked for by itself, or by another interface that has it, too.
     """
     wanted = {each: _wanted(each, endpoints[each.endpoint], around) for each in followings}
+    right = {(each, each.interface) for bindings in wanted.values() for each in bindings}
+    gone = {each: None for each in there if each.interface and (each, each.interface) not in right}
     beside = defaultdict[tuple[str, Protocol, int], list[PortBinding]](list)
     for binding in there:
-        beside[_key(binding)].append(binding)
-    gone = {
-        binding: None
-        for each, bindings in wanted.items()
-        for binding in beside[_key(each)]
-        if _follows(binding, each) and binding not in bindings
-    }
+        if binding not in gone:
+            beside[_key(binding)].append(binding)
     come: list[PortBinding] = []
     for each, bindings in wanted.items():
-        left = [binding for binding in beside[_key(each)] if binding not in gone]
-        new = [one for one in bindings if not any(_covers(other, one) for other in left)]
-        beside[_key(each)] += new
+        near = beside[_key(each)]
+        new = [one for one in bindings if not any(_covers(other, one) for other in near)]
+        near += new
         come += new
     return Moves(tuple(gone), tuple(come))
 
@@ -74,11 +71,6 @@ def _wanted(
 
 def _key(item: PortBinding | Following) -> tuple[str, Protocol, int]:
     return item.endpoint, item.protocol, item.container_port
-
-
-def _follows(binding: PortBinding, following: Following) -> bool:
-    ports = (0, following.host_port)
-    return binding.interface == following.interface and binding.host_port in ports
 
 
 def _covers(other: PortBinding, one: PortBinding) -> bool:

@@ -35,8 +35,10 @@ class Follower:
             while True:
                 self._changed.clear()
                 patience = await self._look()
+                # Until Python 3.12, wait_for forgets that it was cancelled if its time has come.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), patience)
+                    async with asyncio.timeout(patience):
+                        await self._changed.wait()
         finally:
             loop.remove_reader(self._addresses.fileno())
 
