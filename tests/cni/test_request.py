@@ -113,6 +113,7 @@ def test_a_network_without_a_name_is_refused(name: object) -> None:
         {"hostPort": 8080, "containerPort": 80, "protocol": "icmp"},
         {"hostPort": 8080, "containerPort": 80, "protocol": 6},
         {"hostPort": 8080, "containerPort": 80, "hostIP": 1},
+        {"hostPort": 8080, "containerPort": 80, "hostIP": "eth0"},
         "8080:80",
     ],
 )

@@ -1,7 +1,9 @@
 """What a runtime asks for: from environment and standard input, checked (CNI 1.1.0, section 2)."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from json import loads
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
 from hostports.cni.errors import (
@@ -218,9 +220,17 @@ def _mapped(found: object) -> Mapped:
         words = ", ".join(_PROTOCOLS)
         raise CniError(INVALID_CONFIG, f"portMappings: protocol {protocol!r} is none of {words}")
     host_ip = found.get("hostIP") or ""
-    if not isinstance(host_ip, str):
+    if not isinstance(host_ip, str) or not (host_ip == "" or _is_address(host_ip)):
         raise CniError(INVALID_CONFIG, f"portMappings: hostIP {host_ip!r} is no address")
     return Mapped(host_ip, found["hostPort"], found["containerPort"], protocol.lower())
+
+
+def _is_address(text: str) -> bool:
+    """An interface, which the daemon would follow, is none: a runtime asks for what is there."""
+    for family in (AF_INET, AF_INET6):
+        with suppress(OSError, ValueError):
+            return bool(inet_pton(family, text))
+    return False
 
 
 def _objects(result: Config, key: str) -> list[Config]:
