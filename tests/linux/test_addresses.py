@@ -23,7 +23,8 @@ def host() -> Iterator[Namespace]:
 
 
 def ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+    command = ["ip", *words.split()]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def publishable() -> list[str]:

@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import site
-from tests.e2e.test_interface import IPV4, IPV6, MORE_IPV4, Dial, bound, listening, on, remote, rules
+from tests.e2e.test_interface import (
+    IPV4,
+    IPV6,
+    MORE_IPV4,
+    Dial,
+    bound,
+    listening,
+    on,
+    remote,
+    rules,
+)
 from tests.relay.waiting import PATIENCE_S
 from tests.survival.host import DOOMED
 

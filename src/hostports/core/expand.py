@@ -4,7 +4,7 @@ The rules are those of moby 28.5 (`addPortMappings`, `configurePortBindingIPv4` 
 we do otherwise stands in ``docs/differences.md``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -134,6 +134,7 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     interface.
     """
     _refuse_unusable(request, around)
+    followed = request.interfaces
     groups: list[PortGroup] = []
     warnings: list[str] = []
     for _, shared in groupby(sorted(request.specs, key=_order), key=_port_sharing):
@@ -150,7 +151,7 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
                 request.allow_from,
                 request.proxy_protocol,
                 request.former.get((spec.protocol, spec.container_port)),
-                tuple(dict.fromkeys(each.interface for each in specs if each.follows)),
+                _followed(specs) if followed else (),
             )
             _refuse_unsupported(group, around)
             groups.append(group)
@@ -205,6 +206,10 @@ def _ip_order(ip: IPAddress | None) -> tuple[int, ...]:
     return () if ip is None else (ip.version, int(ip))
 
 
+def _followed(specs: Iterable[PortSpec]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.interface for each in specs if each.follows))
+
+
 def _port_sharing(spec: PortSpec) -> tuple[object, ...]:
     """Neighbours that agree in this share one host port: only their host addresses differ."""
     return (_port_order(spec), spec.container_ip)
@@ -238,20 +243,18 @@ def members(request: PublishRequest, around: Circumstances, spec: PortSpec) -> I
         routed = request.mode is PublishMode.NAT and request.endpoint.network.routed(of)
         if routed and (spec.follows or _host_ip(request, around, spec, of)):
             yield Member(of.wildcard, container_ip, routed=True, interface=spec.interface)
-        elif not routed:
-            for host_ip in _host_ips(request, around, spec, of):
-                child = child_ip(around.driver, host_ip)
-                yield Member(host_ip, container_ip, child_ip=child, interface=spec.interface)
+        elif spec.follows and not routed:
+            for host_ip in _followed_ips(around, spec.interface, of):
+                yield Member(host_ip, container_ip, interface=spec.interface)
+        elif not routed and (one := _host_ip(request, around, spec, of)):
+            child = child_ip(around.driver, one)
+            yield Member(one, container_ip, child_ip=child, interface=spec.interface)
 
 
-def _host_ips(
-    request: PublishRequest, around: Circumstances, spec: PortSpec, of: Family
-) -> Sequence[IPAddress]:
-    if spec.follows:
-        there = around.addresses.get(spec.interface, ())
-        return [each.ip for each in there if each.publishable and family(each.ip) is of]
-    host_ip = _host_ip(request, around, spec, of)
-    return () if host_ip is None else (host_ip,)
+def _followed_ips(around: Circumstances, interface: str, of: Family) -> Iterator[IPAddress]:
+    for each in around.addresses.get(interface, ()):
+        if each.publishable and family(each.ip) is of:
+            yield each.ip
 
 
 def _host_ip(

@@ -5,8 +5,7 @@ we put into rules, has a letter, so that it is no broken address or port, and st
 """
 
 import re
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from ipaddress import AddressValueError, ip_address
 from typing import Final, NamedTuple, NoReturn
 
@@ -56,13 +55,12 @@ def parse_spec(text: str) -> list[PortSpec]:
     ports, _, protocol = fields.container.partition("/")
     container = _container_ports(text, ports)
     host = _host_ports(text, fields.host_ports)
-    of_each = partial(
-        PortSpec,
-        host_ip=_host_ip(text, fields.host_ip),
-        protocol=_protocol(text, protocol),
-        interface=fields.interface,
-    )
-    return _paired(text, container, host, of_each)
+    host_ip = _host_ip(text, fields.host_ip)
+    of = _protocol(text, protocol)
+    return [
+        PortSpec(port, of, ports, host_ip, None, fields.interface)
+        for port, ports in _paired(text, container, host)
+    ]
 
 
 def _split(text: str) -> _Fields:
@@ -157,20 +155,19 @@ def _protocol(text: str, word: str) -> Protocol:
 
 
 def _paired(
-    text: str, container: _Ports, host: _Ports | None, of_each: Callable[..., PortSpec]
-) -> list[PortSpec]:
+    text: str, container: _Ports, host: _Ports | None
+) -> Sequence[tuple[int, PortRange | None]]:
     """Pair equally long ranges one to one; a host range beside one container port is a pool."""
     container_ports = range(container.first, container.last + 1)
     if host is None or (host == _DYNAMIC and len(container_ports) == 1):
-        return [of_each(port) for port in container_ports]
+        return [(port, None) for port in container_ports]
     if len(container_ports) == 1:
-        return [of_each(container.first, host_ports=PortRange(*host))]
+        return [(container.first, PortRange(*host))]
     if host.last - host.first != container.last - container.first:
         reason = f"{host} of the host can't be paired with {container} of the container"
         _refuse(text, reason, "give both ranges the same length")
     return [
-        of_each(port, host_ports=PortRange.single(host.first + index))
-        for index, port in enumerate(container_ports)
+        (port, PortRange.single(host.first + index)) for index, port in enumerate(container_ports)
     ]
 
 
