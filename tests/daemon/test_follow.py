@@ -29,12 +29,13 @@ class Host(Site):
 
 
 def scene(
-    play: Callable[[Host, FakeWatch, AsyncIterator[Event]], Awaitable[None]], look_s: float = LONG_S
+    play: Callable[[Host, FakeWatch[str], AsyncIterator[Event]], Awaitable[None]],
+    look_s: float = LONG_S,
 ) -> None:
     """Play on a host with a port that follows eth0, which has `ONE`."""
 
     async def run() -> None:
-        host, watch = Host(), FakeWatch()
+        host, watch = Host(), FakeWatch[str]()
         host.web()
         host.has(ONE)
         service = RegistryService(host.registry, FakeInspection(), FakeTracing())
@@ -50,7 +51,7 @@ def scene(
 
 
 def test_what_comes_and_goes_is_told() -> None:
-    async def play(host: Host, watch: FakeWatch, events: AsyncIterator[Event]) -> None:
+    async def play(host: Host, watch: FakeWatch[str], events: AsyncIterator[Event]) -> None:
         host.has(OTHER)
         watch.tell(["an address is new"])
         gone, come = await anext(events), await anext(events)
@@ -65,7 +66,7 @@ def test_what_comes_and_goes_is_told() -> None:
 
 
 def test_what_nobody_told_of_is_seen_by_looking() -> None:
-    async def play(host: Host, _: FakeWatch, events: AsyncIterator[Event]) -> None:
+    async def play(host: Host, _: FakeWatch[str], events: AsyncIterator[Event]) -> None:
         host.has()
         assert (await anext(events)).what is Happening.PORTS_UNPUBLISHED
 
@@ -73,7 +74,7 @@ def test_what_nobody_told_of_is_seen_by_looking() -> None:
 
 
 def test_what_fails_is_tried_again_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async def play(host: Host, watch: FakeWatch, events: AsyncIterator[Event]) -> None:
+    async def play(host: Host, watch: FakeWatch[str], events: AsyncIterator[Event]) -> None:
         host.faults.failing = {"facts.addresses": [1 + host.faults.calls.count("facts.addresses")]}
         host.has(ONE, OTHER)
         watch.tell(["an address is new"])
@@ -84,7 +85,7 @@ def test_what_fails_is_tried_again_and_logged(caplog: pytest.LogCaptureFixture) 
 
 
 def test_what_is_lost_is_told_with_its_reason() -> None:
-    async def play(host: Host, watch: FakeWatch, events: AsyncIterator[Event]) -> None:
+    async def play(host: Host, watch: FakeWatch[str], events: AsyncIterator[Event]) -> None:
         host.kernel.listen(host.kernel.open(Protocol.TCP, OTHER, 8080, reuseaddr=True))
         host.has(ONE, OTHER)
         watch.tell(["an address is new"])

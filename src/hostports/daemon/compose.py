@@ -64,7 +64,7 @@ class Composition:
         """
         return _rule_watch(self.firewall), LinkWatch()
 
-    def address_watch(self) -> Watch:
+    def address_watch(self) -> Watch[str]:
         """What tells that interfaces have other addresses. Raises `LinkFailed`."""
         return AddressWatch()
 

@@ -21,7 +21,9 @@ _RETRY_S: Final = 1.0
 class Follower:
     """Follows as long as it runs: at first, when something is told, and now and then."""
 
-    def __init__(self, service: RegistryService, addresses: Watch, look_s: float = LOOK_S) -> None:
+    def __init__(
+        self, service: RegistryService, addresses: Watch[str], look_s: float = LOOK_S
+    ) -> None:
         self._service = service
         self._addresses = addresses
         self._look_s = look_s
@@ -57,7 +59,7 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(service: RegistryService, addresses: Watch) -> AsyncIterator[None]:
+async def following(service: RegistryService, addresses: Watch[str]) -> AsyncIterator[None]:
     """Follow interfaces for the length of a block."""
     tasks = Tasks()
     tasks.start(Follower(service, addresses).run())
