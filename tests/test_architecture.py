@@ -13,8 +13,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "hostports"
 #: What each room may import of hostports, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "model": {"errors"},
-    "core": {"errors", "model"},
+    "brackets": set(),
+    "model": {"errors", "brackets"},
+    "core": {"errors", "model", "brackets"},
     "interfaces": {"errors", "model"},
     "engine": {"errors", "model", "core", "interfaces"},
     "linux": {"errors", "model", "core", "interfaces"},
@@ -28,9 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"errors", "model", "core", "interfaces", "engine"},
     "testing": {"errors", "model", "core", "interfaces"},
     "client": {"errors"},
-    "cli": {"errors", "model", "core", "client", "daemon"},
-    "cni": {"errors", "client"},
-    "netavark": {"errors", "client"},
+    "cli": {"errors", "brackets", "model", "core", "client", "daemon"},
+    "cni": {"errors", "brackets", "client"},
+    "netavark": {"errors", "brackets", "client"},
     "daemon": {
         *("errors", "model", "core", "interfaces", "engine", "linux", "relay", "store", "api"),
         *("rootless", "unix", "lockfile"),

@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from pyroute2 import IPRoute
 
+from hostports.brackets import bracketed
 from hostports.core.networks import cable_name
 from hostports.core.rules.data import Settings
 from hostports.core.rules.listing import our_table
 from hostports.linux import firewalls
-from hostports.model.address import Family, bracketed
+from hostports.model.address import Family
 from hostports.model.firewall import FirewallItem
 from hostports.model.state import State
 from hostports.relay.client import RelayClient

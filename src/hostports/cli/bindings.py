@@ -1,5 +1,6 @@
 """Bindings as people read them."""
 
+from hostports.brackets import bracketed
 from hostports.cli.output import Json, Line, Table
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -87,4 +88,4 @@ def container(binding: Json) -> str:
 
 
 def _joined(ip: str, port: int) -> str:
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    return f"{bracketed(ip)}:{port}"

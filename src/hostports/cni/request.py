@@ -6,6 +6,7 @@ from json import loads
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
+from hostports.brackets import bracketed
 from hostports.cni.errors import (
     INCOMPATIBLE_VERSION,
     INVALID_CONFIG,
@@ -47,8 +48,7 @@ class Mapped(NamedTuple):
     @property
     def spec(self) -> str:
         """As ``-p`` takes it."""
-        ip = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
-        host = f"{ip}:" if ip else ""
+        host = f"{bracketed(self.host_ip)}:" if self.host_ip else ""
         return f"{host}{self.host_port}:{self.container_port}/{self.protocol}"
 
 

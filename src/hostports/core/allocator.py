@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from operator import itemgetter
 from threading import Lock
 
+from hostports.brackets import bracketed
 from hostports.errors import NoPortFree, PortPublished
-from hostports.model.address import IPAddress, bracketed, overlap, unmapped
+from hostports.model.address import IPAddress, overlap, unmapped
 from hostports.model.port import PortRange, Protocol, SocketAddress
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from hostports.brackets import bracketed
 from hostports.errors import UnusableValue
 
 #: What YAML gives when every scalar stays the text that it is.
@@ -100,6 +101,6 @@ def _short(port: Mapping[str, str]) -> str:
     if not port.get("target"):
         raise UnusableValue(str(dict(port)), "a port's target is missing", "write target: 80")
     host_ip, published = port.get("host_ip", ""), port.get("published", "")
-    where = f"{f'[{host_ip}]' if ':' in host_ip else host_ip}:" if host_ip else ""
+    where = f"{bracketed(host_ip)}:" if host_ip else ""
     what = f"{published}:" if published or host_ip else ""
     return f"{where}{what}{port['target']}/{port.get('protocol') or 'tcp'}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from hostports.brackets import bracketed
 from hostports.core.child import child_ip
 from hostports.errors import NoAddressToFollow, UnsupportedProtocol, UnusableValue
 from hostports.model.address import (
@@ -16,7 +17,6 @@ from hostports.model.address import (
     Family,
     IPAddress,
     IPNetwork,
-    bracketed,
     family,
     is_wildcard,
     unmapped,

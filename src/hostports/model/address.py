@@ -50,8 +50,3 @@ def unmapped(ip: IPAddress) -> IPAddress:
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         return ip.ipv4_mapped
     return ip
-
-
-def bracketed(ip: IPAddress) -> str:
-    """The address as it stands before a port: IPv6 in brackets (RFC 3986 3.2.2)."""
-    return f"[{ip}]" if isinstance(ip, IPv6Address) else str(ip)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from hostports.brackets import bracketed
 from hostports.errors import UnusableValue
-from hostports.model.address import IPAddress, IPNetwork, bracketed, unmapped
+from hostports.model.address import IPAddress, IPNetwork, unmapped
 
 MAX_PORT: Final = 65535
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from json import loads
 from typing import Any, Final, NamedTuple
 
+from hostports.brackets import bracketed
 from hostports.errors import UnusableValue
 
 Config = dict[str, Any]
@@ -111,7 +112,7 @@ def wanted_network(config: Config) -> tuple[str, Config]:
 def _specs(mapping: Config) -> Iterator[str]:
     """A mapping is one of several protocols and a range of ports; 0 and 1 are a single port."""
     ip, last = str(mapping.get("host_ip") or ""), max(_number(mapping, "range"), 1) - 1
-    host = f"[{ip}]:" if ":" in ip else f"{ip}:" if ip else ""
+    host = f"{bracketed(ip)}:" if ip else ""
     ports = [_number(mapping, key) for key in ("host_port", "container_port")]
     first, inside = (f"{port}-{port + last}" if last else f"{port}" for port in ports)
     for protocol in str(mapping.get("protocol") or "tcp").split(","):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hostports.brackets import bracketed
 from hostports.core.doctor.host import Host
 from hostports.core.doctor.journey import Journey, Route, Trouble, from_host, listens, travel
 from hostports.core.doctor.mend import mend
@@ -12,7 +13,7 @@ from hostports.core.doctor.packet import Packet
 from hostports.core.doctor.walk import along
 from hostports.core.rules.settings import BRIDGE_CALLS, FORWARDING
 from hostports.errors import HostportsError
-from hostports.model.address import Family, bracketed
+from hostports.model.address import Family
 from hostports.model.condition import Condition, OurFirewall
 from hostports.model.event import Finding, Severity
 from hostports.model.network import BridgeNetwork, Endpoint

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from hostports.model.address import bracketed, is_wildcard
+from hostports.brackets import bracketed
+from hostports.model.address import is_wildcard
 from hostports.model.port import Protocol, SocketAddress
 
 #: How tables begin that only mark what is to be told.
@@ -142,7 +143,7 @@ def _end(what: str, letter: str, protocol: Protocol) -> str:
     """An address and port, ``s`` or ``d`` for source or destination."""
     ip = _field(what, f"ip6? {letter}addr")
     port = _field(what, f"{protocol.value} {letter}port")
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    return f"{bracketed(ip)}:{port}"
 
 
 def _judged(packet: _Packet, where: str, what: str) -> Iterator[str]:
