@@ -1,5 +1,6 @@
 """Compose files, as people write them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,27 @@ def test_an_endpoint_may_have_another_name_and_more_ports(
     assert server.requests[-1].body["specs"] == ["90:90", *SPECS]
 
 
-def test_variables_are_the_environment_s(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_the_environment_s_and_else_those_of_a_file_beside(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = Path(file).parent / ".env"
+    beside.write_text('# ports\nBASE=70\nexport WEB_PORT="${BASE}70"  # dynamic\nALONE\n')
+    assert "7070:80" in specs_of(file, "web")
     monkeypatch.setenv("WEB_PORT", "9090")
     assert "9090:80" in specs_of(file, "web")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"A=1\nweb port: 80\n", "'web port: 80' is no variable; write NAME=value"),
+        (b"\xff", "it is no text in UTF-8; name another file"),
+    ],
+)
+def test_a_broken_file_of_variables_is_refused(file: str, content: bytes, said: str) -> None:
+    (Path(file).parent / ".env").write_bytes(content)
+    with pytest.raises(UnusableValue, match=re.escape(said)):
+        specs_of(file, "web")
 
 
 @pytest.mark.parametrize(
