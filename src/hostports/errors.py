@@ -120,8 +120,7 @@ class AddressNotOnHost(PortError):
 class NoAddressToFollow(AddressNotOnHost):
     """An interface is not there, or has no address that can lead to the endpoint."""
 
-    def __init__(self, spec: str, endpoint: str, *, is_there: bool) -> None:
-        interface = spec.partition(":")[0]
+    def __init__(self, spec: str, interface: str, endpoint: str, *, is_there: bool) -> None:
         reason = (
             f"interface {interface!r} has no address that can lead to endpoint {endpoint!r}"
             if is_there

@@ -49,6 +49,10 @@ def test_each_address_has_a_binding_with_the_same_host_port() -> None:
     ]
 
 
+def test_an_address_that_the_interface_has_twice_is_published_once() -> None:
+    assert come("192.0.2.1", "192.0.2.1") == ["192.0.2.1:8080/tcp"]
+
+
 def test_where_nothing_changes_nothing_is_done() -> None:
     there = published("192.0.2.1", "2001:db8::1")
     assert come("192.0.2.1", "2001:db8::1", there=there) == []
@@ -116,6 +120,10 @@ def test_a_routed_family_is_open_whatever_addresses_there_are() -> None:
     assert (found.gone, [str(each.host_ip) for each in found.come]) == ((), ["192.0.2.1"])
 
 
+#: Asked for as ``eth0:8080:80``, on a network that is routed.
+ROUTED = replace(
+    published("192.0.2.1")[0], host_ip=IPv4Address("0.0.0.0"), host_port=0, container_port=81
+)
 IPS = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
 some_ips = st.lists(st.sampled_from(IPS), unique=True)
 #: Few, so that they get in each other's way.
@@ -138,6 +146,7 @@ def test_whatever_comes_and_goes_each_address_is_covered_once_for_each_following
 ) -> None:
     template = replace(published("192.0.2.1")[0], interface="")
     fixed = [replace(template, host_ip=ip_address(each)) for each in sorted(by_itself)]
+    fixed.append(replace(ROUTED, endpoint="four"))
     there = dict.fromkeys(fixed)
     for eth0, eth1 in story:
         host = around(*eth0, eth1=eth1)
@@ -148,7 +157,7 @@ def test_whatever_comes_and_goes_each_address_is_covered_once_for_each_following
         there |= dict.fromkeys(moved.come)
         assert moves(followings, ENDPOINTS, there, host) == Moves()
     assert set(fixed) <= there.keys()
-    followed = [each for each in there if each.interface]
+    followed = [each for each in there if each.interface and not each.routed]
     assert {str(each.host_ip) for each in followed} <= {*eth0, *eth1}
     for each in followings:
         for ip in map(ip_address, eth0 if each.interface == "eth0" else eth1):

@@ -24,6 +24,8 @@ LONG_S = 3600.0
 class Host(Site):
     """A host whose eth0 has the addresses that a test wants, and says so if it wants."""
 
+    service: RegistryService
+
     def has(self, *ips: object) -> None:
         self.facts.interfaces["eth0"] = [InterfaceAddress(ip_address(str(each))) for each in ips]
 
@@ -38,7 +40,7 @@ def scene(
         host, watch = Host(), FakeWatch[str]()
         host.web()
         host.has(ONE)
-        service = RegistryService(host.registry, FakeInspection(), FakeTracing())
+        service = host.service = RegistryService(host.registry, FakeInspection(), FakeTracing())
         await service.publish(PortsRequest("web", parse_spec("eth0:8080:80")))
         following = asyncio.ensure_future(Follower(service, watch, look_s).run())
         await asyncio.wait_for(play(host, watch, service.events()), PATIENCE_S)
@@ -61,6 +63,22 @@ def test_what_comes_and_goes_is_told() -> None:
         assert (gone.endpoint, come.endpoint) == ("web", "web")
         assert "interface" in gone.message
         assert "interface" in come.message
+
+    scene(play)
+
+
+def test_what_was_asked_for_otherwise_too_is_published_again_at_once() -> None:
+    async def play(host: Host, _: FakeWatch[str], events: AsyncIterator[Event]) -> None:
+        spec = parse_spec(f"{OTHER}:8080:80")
+        await host.service.publish(PortsRequest("web", spec))
+        host.has(ONE, OTHER)
+        assert await host.service.follow()
+        await host.service.unpublish("web", spec, kill=False)
+        told = [await anext(events) for _ in range(3)]
+        assert [each.what.value for each in told] == [
+            *("ports.published", "ports.unpublished", "ports.published")
+        ]
+        assert [each.host_ip for each in told[-1].bindings] == [OTHER]
 
     scene(play)
 

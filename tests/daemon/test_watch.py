@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -59,9 +59,13 @@ class Host:
 
 
 @asynccontextmanager
-async def host(healing: Healing | None = None, look_s: float = 1000) -> AsyncIterator[Host]:
+async def host(
+    healing: Healing | None = None,
+    look_s: float = 1000,
+    firewall_of: Callable[[Faults], FakeFirewall] = FakeFirewall,
+) -> AsyncIterator[Host]:
     faults = Faults()
-    firewall, links, conntrack = FakeFirewall(faults), FakeLinks(), FakeConntrack(faults=faults)
+    firewall, links, conntrack = firewall_of(faults), FakeLinks(), FakeConntrack(faults=faults)
     kernel = FakeKernel([ip_address("127.0.0.1"), ip_address("10.9.0.1")])
     edges = Edges(
         *(FakeHostFacts(), FakeHostSockets(kernel), firewall, FakeRelay()),
@@ -119,6 +123,31 @@ def test_what_others_delete_comes_back_and_the_event_says_what_was_found() -> No
         assert made.rebuilt() == ["table inet hostports deleted by nft (pid 812)"]
 
     on_a_host(test)
+
+
+class HealedInParts(FakeFirewall):
+    """A firewall of which somebody has flushed more than the parts that are told."""
+
+    def rebuild(self, parts: Set[str] = frozenset()) -> None:
+        still_flushed = self._flushed and bool(parts)
+        super().rebuild(parts)
+        self._flushed = still_flushed
+
+
+def test_what_a_look_finds_while_something_else_is_being_healed_is_healed_after_it() -> None:
+    async def run() -> None:
+        async with host(firewall_of=HealedInParts) as made:
+            before = made.firewall.dump()
+            made.firewall.flush()
+            made.faults.failing = {
+                "firewall.rebuild": [made.faults.calls.count("firewall.rebuild") + 1]
+            }
+            made.rules.tell([Damage(("rules of early deleted",), frozenset({"early"}))])
+            await until(lambda: made.faults.calls.count("firewall.rebuild"))
+            made.watcher.look("somebody says so")
+            await until(lambda: made.firewall.dump() == before)
+
+    asyncio.run(run())
 
 
 def test_our_own_changes_heal_nothing() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -379,7 +380,7 @@ def test_a_new_relay_serves_all_that_the_dead_one_served(site: Site) -> None:
     site.publish("8080:80", "53:53/udp")
     ports, created = site.registry.ports(), site.registry.engine.created()
     kill_relay(site)
-    assert serve_again(site.registry, site.store.load()) == Return()
+    serve_again(site.registry, site.store.load())
     assert site.registry.ports() == ports
     assert site.registry.engine.created() == created
     assert len(site.relay.held()) == 4
@@ -390,8 +391,8 @@ def test_what_was_taken_while_there_was_no_relay_is_lost(site: Site) -> None:
     site.publish("8080:80", "8081:81")
     kill_relay(site)
     site.occupy(8081)
-    returned = serve_again(site.registry, site.store.load())
-    assert [each.binding.host_port for each in returned.lost] == [8081]
+    serve_again(site.registry, site.store.load())
+    assert [each.binding.host_port for each in site.registry.lost] == [8081]
     assert len(site.relay.held()) == 3
 
 
@@ -408,7 +409,7 @@ def test_a_new_relay_that_fails_may_be_tried_again(site: Site) -> None:
     site.faults.failing = {"relay.add": [1 + site.faults.calls.count("relay.add")]}
     with pytest.raises(HostportsError, match="injected"):
         serve_again(site.registry, site.store.load())
-    assert serve_again(site.registry, site.store.load()) == Return()
+    serve_again(site.registry, site.store.load())
     assert site.registry.ports() == ports
 
 
@@ -551,6 +552,20 @@ def test_a_removal_that_can_not_be_recorded_may_be_tried_again(site: Site) -> No
     site.faults.failing = {}
     site.registry.remove_network("lab", force=True)
     assert site.dump() == empty
+
+
+def test_what_has_ports_that_can_not_be_struck_out_stays_whole(site: Site) -> None:
+    site.web()
+    site.publish("8080:80")
+    before = site.dump()
+    for remove in (
+        partial(site.registry.remove_endpoint, "web"),
+        partial(site.registry.remove_network, "lab", force=True),
+    ):
+        site.faults.failing = {"store.record": [1 + site.faults.calls.count("store.record")]}
+        with pytest.raises(HostportsError, match="injected"):
+            remove()
+        assert site.dump() == before
 
 
 def test_a_namespace_that_goes_by_a_process_is_not_attached_again(site: Site) -> None:

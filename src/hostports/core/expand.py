@@ -220,9 +220,9 @@ def _members(
 ) -> Iterator[Member]:
     """What one spec gives, IPv4 before IPv6; a spec that gives nothing gives a warning."""
     found = list(members(request, around, spec))
-    if not found and spec.follows:
+    if _lacks_address(request, around, spec, found):
         is_there = spec.interface in around.addresses
-        raise NoAddressToFollow(str(spec), request.endpoint.name, is_there=is_there)
+        raise NoAddressToFollow(str(spec), spec.interface, request.endpoint.name, is_there=is_there)
     if not found:
         warnings.append(_publishes_nothing(request, spec))
     for member in found:
@@ -240,7 +240,7 @@ def members(request: PublishRequest, around: Circumstances, spec: PortSpec) -> I
         container_ip = _container_ip(request, around, of)
         if container_ip is None:
             continue
-        routed = request.mode is PublishMode.NAT and request.endpoint.network.routed(of)
+        routed = _routed(request, of)
         if routed and (spec.follows or _host_ip(request, around, spec, of)):
             yield Member(of.wildcard, container_ip, routed=True, interface=spec.interface)
         elif spec.follows and not routed:
@@ -251,10 +251,28 @@ def members(request: PublishRequest, around: Circumstances, spec: PortSpec) -> I
             yield Member(one, container_ip, child_ip=child, interface=spec.interface)
 
 
-def _followed_ips(around: Circumstances, interface: str, of: Family) -> Iterator[IPAddress]:
-    for each in around.addresses.get(interface, ()):
-        if each.publishable and family(each.ip) is of:
-            yield each.ip
+def _routed(request: PublishRequest, of: Family) -> bool:
+    return request.mode is PublishMode.NAT and request.endpoint.network.routed(of)
+
+
+def _followed_ips(around: Circumstances, interface: str, of: Family) -> list[IPAddress]:
+    """Each once: the kernel has an address twice, if with another prefix length."""
+    there = around.addresses.get(interface, ())
+    return list(
+        dict.fromkeys(each.ip for each in there if each.publishable and family(each.ip) is of)
+    )
+
+
+def _lacks_address(
+    request: PublishRequest, around: Circumstances, spec: PortSpec, found: Sequence[Member]
+) -> bool:
+    """Whether an interface has no address for a host port, which it could have."""
+    reachable = [of for of in Family if _container_ip(request, around, of)]
+    return (
+        spec.follows
+        and all(each.routed for each in found)
+        and not all(_routed(request, of) for of in reachable)
+    )
 
 
 def _host_ip(

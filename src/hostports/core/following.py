@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from hostports.core.expand import Circumstances, PublishRequest, members
+from hostports.core.portbook import binding_of
 from hostports.model.address import overlap
 from hostports.model.following import Following
 from hostports.model.network import Endpoint
@@ -27,12 +28,14 @@ def moves(
 ) -> Moves:
     """What to do, so that each following has a binding on each address, and no other.
 
-    `there` is all that is published, or wanted and lost. An address needs none that is covered
+    `there` is all that is published, or wanted and lost; what is routed depends on no address, and
+    stays. An address needs none that is covered
     already, as it was asked for by itself, or by another interface that has it, too.
     """
     wanted = {each: _wanted(each, endpoints[each.endpoint], around) for each in followings}
     right = {(each, each.interface) for bindings in wanted.values() for each in bindings}
-    gone = {each: None for each in there if each.interface and (each, each.interface) not in right}
+    follows = (each for each in there if each.interface and not each.routed)
+    gone = {each: None for each in follows if (each, each.interface) not in right}
     beside = defaultdict[tuple[str, Protocol, int], list[PortBinding]](list)
     for binding in there:
         if binding not in gone:
@@ -52,19 +55,7 @@ def _wanted(
     """One binding for each address that the interface has now."""
     request = PublishRequest(endpoint, [following.spec], mode=following.mode)
     return tuple(
-        PortBinding(
-            network=endpoint.network.name,
-            endpoint=endpoint.name,
-            protocol=following.protocol,
-            host_ip=each.host_ip,
-            host_port=0 if each.routed else following.host_port,
-            container_ip=each.container_ip,
-            container_port=following.container_port,
-            mode=following.mode,
-            allow_from=following.allow_from,
-            proxy_protocol=following.proxy_protocol,
-            interface=following.interface,
-        )
+        binding_of(following, endpoint, each, following.host_port)
         for each in members(request, around, following.spec)
     )
 

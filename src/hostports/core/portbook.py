@@ -9,6 +9,7 @@ from hostports.core.allocator import PortAllocator
 from hostports.core.expand import Member, PortGroup
 from hostports.errors import NoPortFree, PortPublished
 from hostports.model.address import IPAddress
+from hostports.model.following import Following
 from hostports.model.host import Host
 from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding, PortRange, SocketAddress
@@ -40,7 +41,7 @@ class PortBook:
         taken.
         """
         port = self._host_port(group, endpoint, host, tried)
-        bindings = [_binding(group, endpoint, member, port) for member in group.members]
+        bindings = [binding_of(group, endpoint, member, port) for member in group.members]
         try:
             for index, member in enumerate(group.members):
                 if member.child_ip is not None:
@@ -98,17 +99,20 @@ class PortBook:
         return SocketAddress(binding.protocol, ip, port)
 
 
-def _binding(group: PortGroup, endpoint: Endpoint, member: Member, port: int) -> PortBinding:
+def binding_of(
+    asked: PortGroup | Following, endpoint: Endpoint, member: Member, port: int
+) -> PortBinding:
+    """The binding of one member, with its host port."""
     return PortBinding(
         network=endpoint.network.name,
         endpoint=endpoint.name,
-        protocol=group.protocol,
+        protocol=asked.protocol,
         host_ip=member.host_ip,
         host_port=0 if member.routed else port,
         container_ip=member.container_ip,
-        container_port=group.container_port,
-        mode=group.mode,
-        allow_from=group.allow_from,
-        proxy_protocol=group.proxy_protocol,
+        container_port=asked.container_port,
+        mode=asked.mode,
+        allow_from=asked.allow_from,
+        proxy_protocol=asked.proxy_protocol,
         interface=member.interface,
     )

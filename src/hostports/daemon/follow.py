@@ -1,21 +1,13 @@
 """Addresses of followed interfaces come and go, and published ports with them."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Final
+from contextlib import asynccontextmanager
 
 from hostports.daemon.service import RegistryService
-from hostports.daemon.tasks import Tasks
-from hostports.errors import HostportsError
+from hostports.daemon.tasks import LOOK_S, RETRY_S, Tasks, happens
 from hostports.interfaces import Watch
-
-log: Final = logging.getLogger("hostports")
-#: Seconds between looks at the addresses, in case that a change went unseen.
-LOOK_S: Final = 60.0
-#: Seconds until what failed is tried again.
-_RETRY_S: Final = 1.0
+from hostports.model.event import Happening
 
 
 class Follower:
@@ -31,31 +23,27 @@ class Follower:
 
     async def run(self) -> None:
         """Never ends by itself."""
-        loop = asyncio.get_running_loop()
+        loop, tasks = asyncio.get_running_loop(), Tasks()
         loop.add_reader(self._addresses.fileno(), self._read)
+        tasks.start(self._notice_unpublished())
         try:
             while True:
                 self._changed.clear()
-                patience = await self._look()
-                # Until Python 3.12, wait_for forgets that it was cancelled if its time has come.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(patience):
-                        await self._changed.wait()
+                complete = await self._service.follow()
+                await happens(self._changed, self._look_s if complete else RETRY_S)
         finally:
             loop.remove_reader(self._addresses.fileno())
+            await tasks.cancel()
 
     def _read(self) -> None:
         if self._addresses.read():
             self._changed.set()
 
-    async def _look(self) -> float:
-        """Have looked; for how many seconds nobody needs to look again, if nothing is told."""
-        try:
-            await self._service.follow()
-        except HostportsError as error:
-            log.warning("ports don't follow their interfaces yet: %s", error)
-            return _RETRY_S
-        return self._look_s
+    async def _notice_unpublished(self) -> None:
+        """What was asked for otherwise, too, is now only the interface's."""
+        async for event in self._service.events():
+            if event.what is Happening.PORTS_UNPUBLISHED:
+                self._changed.set()
 
 
 @asynccontextmanager

@@ -144,21 +144,21 @@ class Daemon:
         log.error("the relay has ended, and with it all connections through it")
         while True:
             try:
-                returned = await self._service.change(self._start_relay)
+                await self._service.change(self._start_relay)
                 await self._watch_relay()
                 break
             except HostportsError as error:
                 log.warning("no relay yet: %s", error)
                 await asyncio.sleep(_RETRY_S)
         self._service.tell(Happening.RELAY_STARTED, message="connections by the relay were lost")
-        self._report(returned)
+        await self._service.follow()
+        self._service.tell_lost(self._composition.registry.lost)
 
-    def _start_relay(self) -> Return:
+    def _start_relay(self) -> None:
         made = self._composition
-        if made.relay is None:
-            return Return()
-        made.relay.attend()
-        return serve_again(made.registry, made.store.load())
+        if made.relay is not None:
+            made.relay.attend()
+            serve_again(made.registry, made.store.load())
 
     def _reread_later(self) -> None:
         self._tasks.start(self._reread())

@@ -1,14 +1,13 @@
 """Ports that are lost are tried again: now and then, and when something has changed."""
 
-import asyncio
 import logging
-from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from time import monotonic
 from typing import Final
 
 from hostports.daemon.service import RegistryService
+from hostports.daemon.tasks import happens
 from hostports.errors import HostportsError
 from hostports.model.event import Happening
 
@@ -36,9 +35,7 @@ class Regainer:
         """What changes may make a port free, and only what changes makes one lost."""
         changed = self._service.changed
         changed.clear()
-        with suppress(TimeoutError):
-            patience = seconds if self._service.registry.lost else None
-            await asyncio.wait_for(changed.wait(), patience)
+        await happens(changed, seconds if self._service.registry.lost else None)
 
     async def _try(self) -> float:
         """Publish what can be had again; the seconds that it took."""

@@ -163,15 +163,26 @@ class RegistryService:
         self, endpoint: str, specs: Sequence[PortSpec] | None, *, kill: bool
     ) -> Sequence[PortBinding]:
         """Take ports back: what specs mean, or everything."""
-        gone = await self.change(partial(self.registry.unpublish, endpoint, specs, kill=kill))
+        gone, failure = await self.change(partial(self._unpublish, endpoint, specs, kill=kill))
         self._tell_unpublished(gone)
+        if failure:
+            raise failure
         await self._tidy_up(len(gone))
         return gone
 
-    async def follow(self) -> None:
+    def _unpublish(
+        self, endpoint: str, specs: Sequence[PortSpec] | None, *, kill: bool
+    ) -> tuple[list[PortBinding], ReleaseFailed | None]:
+        before = self.registry.engine.published(endpoint)
+        try:
+            return self.registry.unpublish(endpoint, specs, kill=kill), None
+        except ReleaseFailed as failure:
+            return self._gone(before), failure
+
+    async def follow(self) -> bool:
         """Publish on the addresses that followed interfaces have now, and on no others of theirs.
 
-        Raises what `follow` of the engine raises, or `ReleaseFailed` with what was left behind.
+        Whether nothing went wrong; else that is logged.
         """
         followed = await self.change(partial(follow, self.registry))
         self._tell_unpublished(followed.unpublished, "a followed interface has it no longer")
@@ -180,8 +191,9 @@ class RegistryService:
             said = "a followed interface has it now"
             self.tell(Happening.PORTS_PUBLISHED, endpoint=name, bindings=some, message=said)
         self.tell_lost(followed.lost)
-        if followed.failure:
-            raise followed.failure
+        for failure in followed.failures:
+            log.warning("ports don't follow their interfaces yet: %s", failure)
+        return not followed.failures
 
     def tell_lost(self, lost: Iterable[Lost]) -> None:
         """Tell of bindings that are wanted and can't be had, each with its reason."""
@@ -198,15 +210,23 @@ class RegistryService:
     def _told_of(
         self, bindings: Sequence[PortBinding], what: Happening, *, network: str, endpoint: str = ""
     ) -> Iterator[None]:
-        """Tell of a removal, also of one that left something behind: it is gone nevertheless."""
+        """Tell of a removal; of one that went wrong, what of it is gone nevertheless."""
+        failure: ReleaseFailed | None = None
         try:
             yield
-        except ReleaseFailed:
-            self._tell_unpublished(bindings)
+        except ReleaseFailed as error:
+            failure = error
+        self._tell_unpublished(self._gone(bindings))
+        there = self.registry.endpoints() if endpoint else self.registry.networks()
+        if (endpoint or network) not in {each.name for each in there}:
             self.tell(what, network=network, endpoint=endpoint)
-            raise
-        self._tell_unpublished(bindings)
-        self.tell(what, network=network, endpoint=endpoint)
+        if failure:
+            raise failure
+
+    def _gone(self, before: Iterable[PortBinding]) -> list[PortBinding]:
+        """What is published no longer."""
+        there = set(self.registry.engine.published())
+        return [each for each in before if each not in there]
 
     def _tell_unpublished(self, bindings: Sequence[PortBinding], message: str = "") -> None:
         for name in dict.fromkeys(each.endpoint for each in bindings):

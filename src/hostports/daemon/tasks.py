@@ -3,11 +3,26 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from hostports.errors import HostportsError
 
 log: Final = logging.getLogger("hostports")
+#: Seconds between looks at what is told of as it happens, in case that something went unseen.
+LOOK_S: Final = 60.0
+#: Seconds until what failed is tried again.
+RETRY_S: Final = 1.0
+
+
+async def happens(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until something happens, or so many seconds.
+
+    Until Python 3.12, asyncio.wait_for forgets that it was cancelled if its time has come.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Tasks:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hostports.core.healing import Healing
 from hostports.daemon.config import Config, FirewallChoice
 from hostports.daemon.service import RegistryService
-from hostports.daemon.tasks import Tasks
+from hostports.daemon.tasks import LOOK_S, RETRY_S, Tasks
 from hostports.engine.heal import heal_links
 from hostports.errors import HostportsError
 from hostports.interfaces import Watch
@@ -24,15 +24,11 @@ if TYPE_CHECKING:
     from hostports.daemon.zones import Zones
 
 log: Final = logging.getLogger("hostports")
-#: Seconds between looks at the rules, in case that something went unseen.
-LOOK_S: Final = 60.0
 #: A look takes at most one hundredth of the time.
 _LOOK_SHARE: Final = 100
 #: The system bus, by default and by name.
 _BUS_SOCKET: Final = Path("/run/dbus/system_bus_socket")
 _BUS_ADDRESS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
-#: Seconds until what failed is tried again.
-_RETRY_S: Final = 1.0
 
 
 class Watcher:
@@ -59,7 +55,6 @@ class Watcher:
         self._healing = healing or Healing()
         self._look_s = look_s
         self._found: Damage | None = None
-        self._healed = 0
         self._healer: asyncio.Task[None] | None = None
         self._tasks = Tasks()
 
@@ -112,9 +107,8 @@ class Watcher:
             except HostportsError as error:
                 log.warning("the rules can't be made anew yet: %s", error)
                 self._found = found + self._found if self._found else found
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
                 continue
-            self._healed += 1
             if self._healing.healed(monotonic()):
                 log.error("somebody changes our rules again and again: they come back less often")
             # Looking at very many flows may take seconds, for which no rule has to wait.
@@ -159,15 +153,23 @@ class Watcher:
             await asyncio.sleep(max(self._look_s, took * _LOOK_SHARE))
 
     async def _look(self) -> None:
-        before = self._healed
         try:
-            damage = await asyncio.to_thread(self._service.registry.edges.firewall.damage)
+            damage = await self._settled_damage()
         except HostportsError as error:
             log.warning("the rules can't be looked at: %s", error)
             return
-        # What has been seen meanwhile is being healed already.
-        if damage and before == self._healed and not self._mending:
+        if damage:
             self._rules_changed([Damage((f"found by looking: {', '.join(damage)}",))])
+
+    async def _settled_damage(self) -> Sequence[str]:
+        """What is to be found when nothing is being healed, which may be what was found."""
+        while True:
+            if self._healer is not None:
+                await asyncio.wait([self._healer])
+            before = self._healer
+            damage = await asyncio.to_thread(self._service.registry.edges.firewall.damage)
+            if not damage or before is self._healer:
+                return damage
 
 
 @asynccontextmanager

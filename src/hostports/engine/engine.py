@@ -1,6 +1,6 @@
 """The engine as a program embeds it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -9,8 +9,10 @@ from hostports.core.plan import Plan, plan
 from hostports.core.portbook import PortBook
 from hostports.engine import publish, restore, unpublish
 from hostports.engine.resources import Edges, Resources
+from hostports.model.following import Following
 from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding
+from hostports.model.state import Recorded
 
 
 class Engine:
@@ -33,9 +35,14 @@ class Engine:
         """What publish would do now, without doing it."""
         return plan(request, self.resources.circumstances(request.interfaces), self.book)
 
-    def publish(self, request: PublishRequest) -> publish.Publication:
-        """Publish all that is asked for, or raise and leave everything as it was."""
-        publication = publish.publish(self.resources, request)
+    def publish(
+        self, request: PublishRequest, is_wanted: Callable[[Recorded], bool] = lambda _: False
+    ) -> publish.Publication:
+        """Publish all that is asked for, or raise and leave everything as it was.
+
+        What `is_wanted` without being published is in the record, and stays there.
+        """
+        publication = publish.publish(self.resources, request, is_wanted)
         self.resources.published.add(dict.fromkeys(publication.bindings, publication.at))
         return publication
 
@@ -64,15 +71,21 @@ class Engine:
             self.book.claim(binding)
         self.resources.published.add(created)
 
-    def unpublish(self, bindings: Iterable[PortBinding], *, kill: bool = False) -> None:
+    def unpublish(
+        self,
+        bindings: Iterable[PortBinding],
+        followings: Iterable[Following] = (),
+        *,
+        kill: bool = False,
+    ) -> None:
         """Release bindings; those that aren't published (any more) have no effect.
 
-        They are no longer wanted first of all: raises `StoreFailed`, and changes nothing, if that
-        can't be recorded. Established TCP connections by DNAT end with `kill` only. Raises
-        `ReleaseFailed` with all that went wrong; the ports are given back even then.
+        They, and followings, are no longer wanted first of all: raises `StoreFailed`, and changes
+        nothing, if that can't be recorded. Established TCP connections by DNAT end with `kill`
+        only. Raises `ReleaseFailed` with all that went wrong; the ports are given back even then.
         """
         wanted = list(bindings)
-        self.resources.record(removed=wanted)
+        self.resources.record(removed=[*wanted, *followings])
         there = self.resources.published.remove(wanted)
         unpublish.unpublish(self.resources, there, kill=kill)
 

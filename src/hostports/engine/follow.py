@@ -9,7 +9,7 @@ from hostports.engine.registry import Registry
 from hostports.engine.resources import Resources
 from hostports.engine.restore import Lost
 from hostports.engine.undo import UndoStack
-from hostports.errors import ReleaseFailed
+from hostports.errors import HostportsError, ReleaseFailed
 from hostports.model.port import PortBinding
 
 
@@ -17,42 +17,52 @@ from hostports.model.port import PortBinding
 class Followed:
     """Which bindings went and came; what came and can't be had is `lost`, and stays wanted.
 
-    `failure` is what was left behind of those that went.
+    `failures` are what could not be done, or was left behind.
     """
 
-    unpublished: Sequence[PortBinding] = ()
-    published: Sequence[PortBinding] = ()
-    lost: Sequence[Lost] = ()
-    failure: ReleaseFailed | None = None
+    unpublished: tuple[PortBinding, ...] = ()
+    published: tuple[PortBinding, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    failures: tuple[HostportsError, ...] = ()
 
 
 def follow(registry: Registry) -> Followed:
-    """See which addresses the followed interfaces have; cheap where none is followed.
+    """See which addresses the followed interfaces have; cheap where these are those of before.
 
-    All that goes is unpublished before anything is published. Raises `LinkFailed`, `NotPermitted`,
-    `StoreFailed`, `FirewallFailed` or `RelayFailed`; then the next look does what is left to do.
+    All that goes is unpublished before anything is published. What fails is left to the next look.
     """
     followings = registry.followings()
     if not followings:
         return Followed()
-    around = registry.engine.resources.circumstances({each.interface for each in followings})
-    endpoints = {each.name: each for each in registry.endpoints()}
-    there = [*registry.engine.published(), *(each.binding for each in registry.lost)]
-    moved = moves(followings, endpoints, there, around)
-    failure = _unpublish(registry, moved.gone)
-    lost = _publish(registry, moved.come)
+    try:
+        around = registry.engine.resources.circumstances({each.interface for each in followings})
+        seen = (followings, around.addresses)
+        if registry.looked == seen:
+            return Followed()
+        endpoints = {each.name: each for each in registry.endpoints()}
+        there = [*registry.engine.published(), *(each.binding for each in registry.lost)]
+        moved = moves(followings, endpoints, there, around)
+        failures = _unpublish(registry, moved.gone)
+    except HostportsError as error:
+        return Followed(failures=(error,))
+    try:
+        lost = _publish(registry, moved.come)
+    except HostportsError as error:
+        return Followed(moved.gone, failures=(*failures, error))
+    registry.looked = None if failures else seen
     unpublishable = {each.binding for each in lost}
     published = [each for each in moved.come if each not in unpublishable]
-    return Followed(moved.gone, published, lost, failure)
+    return Followed(moved.gone, tuple(published), tuple(lost), failures)
 
 
-def _unpublish(registry: Registry, bindings: Sequence[PortBinding]) -> ReleaseFailed | None:
+def _unpublish(registry: Registry, bindings: Sequence[PortBinding]) -> tuple[HostportsError, ...]:
+    """What was left behind. Raises `StoreFailed`, and changes nothing."""
     try:
         if bindings:
             registry.release(bindings)
     except ReleaseFailed as failure:
-        return failure
-    return None
+        return (failure,)
+    return ()
 
 
 def _publish(registry: Registry, bindings: Sequence[PortBinding]) -> list[Lost]:

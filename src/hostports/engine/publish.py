@@ -1,6 +1,6 @@
 """Publish the ports of an endpoint: all of a request or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -29,14 +29,17 @@ class Publication:
     followings: tuple[Following, ...] = ()
 
 
-def publish(resources: Resources, request: PublishRequest) -> Publication:
+def publish(
+    resources: Resources, request: PublishRequest, is_wanted: Callable[[Recorded], bool]
+) -> Publication:
     """Reserve every group, record it, open the firewall once, listen, and let the relay serve.
 
+    What is published, or else `is_wanted`, is recorded already, and stays so whatever happens.
     Raises what `Reservation.take` and `expand` raise, `StoreFailed`, `FirewallFailed` or
     `RelayFailed`; then all is as before, or notes on the error say what is not.
     """
     around, at = resources.circumstances(request.interfaces), resources.edges.clock.now()
-    expansion = expand(request, around)
+    expansion, record = expand(request, around), _Record(resources, is_wanted, at)
     with UndoStack() as undo:
         reservations = []
         for group in expansion.groups:
@@ -44,10 +47,10 @@ def publish(resources: Resources, request: PublishRequest) -> Publication:
             undo.push(reservation.free)
             reservation.take()
             reservations.append(reservation)
-        _record(resources, reservations, undo, at)
+        record.add(reservations, undo)
         open_firewall(resources, reservations, undo)
         for reservation in reservations:
-            _listen(resources, reservation, undo, at)
+            _listen(resources, reservation, undo, record)
         hand_to_relay(resources.edges, reservations, undo)
         resources.forget_flows(bindings_of(reservations))
     return Publication(
@@ -87,18 +90,35 @@ def hand_to_relay(edges: Edges, reservations: Sequence[Reservation], undo: UndoS
         reservation.hand_over()
 
 
-def _record(
-    resources: Resources, reservations: Sequence[Reservation], undo: UndoStack, at: datetime
+class _Record:
+    """All is written down before anything leads to it, so that a crash leaves no riddle."""
+
+    def __init__(
+        self, resources: Resources, is_wanted: Callable[[Recorded], bool], at: datetime
+    ) -> None:
+        self._resources = resources
+        self._is_wanted = is_wanted
+        self._at = at
+
+    def add(self, reservations: Sequence[Reservation], undo: UndoStack) -> None:
+        """Write down what is new."""
+        if new := self._new(reservations):
+            self._resources.record(added=new, at=self._at)
+            undo.push(partial(self._resources.record, removed=new))
+
+    def remove(self, reservation: Reservation) -> None:
+        """Strike out what was new."""
+        self._resources.record(removed=self._new([reservation]))
+
+    def _new(self, reservations: Sequence[Reservation]) -> list[Recorded]:
+        bindings = self._resources.published.without(bindings_of(reservations))
+        asked: tuple[Recorded, ...] = (*bindings, *_followings_of(reservations))
+        return [each for each in asked if not self._is_wanted(each)]
+
+
+def _listen(
+    resources: Resources, reservation: Reservation, undo: UndoStack, record: _Record
 ) -> None:
-    """Write down all bindings before anything leads to them, so that a crash leaves no riddle."""
-    bindings = resources.published.without(bindings_of(reservations))
-    wanted: tuple[Recorded, ...] = (*bindings, *_followings_of(reservations))
-    if wanted:
-        resources.record(added=wanted, at=at)
-        undo.push(partial(resources.record, removed=wanted))
-
-
-def _listen(resources: Resources, reservation: Reservation, undo: UndoStack, at: datetime) -> None:
     """Listen, on another port if somebody took this one between bind and listen."""
     while True:
         try:
@@ -107,7 +127,7 @@ def _listen(resources: Resources, reservation: Reservation, undo: UndoStack, at:
             # Rules first: none may lead to a port that is no longer ours.
             bindings = resources.published.without(reservation.bindings)
             resources.edges.firewall.apply(FirewallChange(closed=bindings))
-            resources.record(removed=(*bindings, *reservation.followings))
+            record.remove(reservation)
             reservation.move(refusal)
-            _record(resources, [reservation], undo, at)
+            record.add([reservation], undo)
             open_firewall(resources, [reservation], undo)

@@ -1,6 +1,6 @@
 """A host's networks, endpoints and published ports by their names: what a daemon serves."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,8 +21,9 @@ from hostports.core.plan import Plan
 from hostports.core.selection import Item, selected
 from hostports.core.showing import shown, with_traffic
 from hostports.engine.engine import Engine
+from hostports.engine.publish import Publication
 from hostports.engine.restore import Lost
-from hostports.engine.undo import UndoStack, take_all
+from hostports.engine.undo import UndoStack, failures_of
 from hostports.errors import HostportsError, InUse, NotFound, RelayFailed, ReleaseFailed
 from hostports.model.address import ANY_IPV4, IPAddress, IPNetwork
 from hostports.model.firewall import FirewallChange, FirewallItem
@@ -31,7 +32,7 @@ from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
 from hostports.model.published import PublishedPort
 from hostports.model.relay import RelayCounters
-from hostports.model.state import State
+from hostports.model.state import Recorded, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Registry:
         self._lost: dict[PortBinding, Lost] = {}
         self._lost_created: dict[PortBinding, datetime] = {}
         self._followings: dict[Following, None] = {}
+        #: What the last look at interfaces saw, while all that came of it is as it was.
+        self.looked: object = None
 
     def know(self, state: State) -> None:
         """Begin with networks, endpoints and followings that are recorded."""
@@ -107,6 +110,7 @@ class Registry:
         """Forget all bindings, published or lost, as the relay has died with their sockets."""
         self.engine.abandon(self.engine.created())
         self._lost, self._lost_created = {}, {}
+        self.looked = None
 
     def regain(self) -> list[PortBinding]:
         """Publish what was lost and can be had by now; returns that.
@@ -186,7 +190,7 @@ class Registry:
         """Remove a network, with `force` also its endpoints.
 
         Raises `NotFound`, `InUse`, or `ReleaseFailed` with all that went wrong; then the network is
-        gone nevertheless, unless it was the record that failed.
+        gone nevertheless, unless it was the record that failed: what is in that stays.
         """
         network = self.network(name)
         endpoints = self.endpoints(name)
@@ -195,14 +199,17 @@ class Registry:
             raise InUse(
                 f"network {name!r} still has endpoints: {names}", "remove them, or use --force"
             )
-        take_all(
-            [
-                *(partial(self.remove_endpoint, each.name) for each in endpoints),
-                partial(self.links.remove_bridge, network),
-                partial(self.edges.firewall.apply, FirewallChange(closed=(network,))),
-                partial(self._strike_out, network, self._networks),
-            ]
-        )
+        failures = failures_of(partial(self.remove_endpoint, each.name) for each in endpoints)
+        if not self.endpoints(name):
+            failures += failures_of(
+                [
+                    partial(self.links.remove_bridge, network),
+                    partial(self.edges.firewall.apply, FirewallChange(closed=(network,))),
+                    partial(self._strike_out, network, self._networks),
+                ]
+            )
+        if failures:
+            raise ReleaseFailed(failures)
 
     def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Record an endpoint, protect its addresses, and wire its namespace up, if it has one.
@@ -227,35 +234,31 @@ class Registry:
     def remove_endpoint(self, name: str) -> None:
         """Unpublish an endpoint's ports, and take its cable away.
 
-        Raises `NotFound`, or `ReleaseFailed` with all that went wrong; then the endpoint is gone
-        nevertheless, unless it was the record that failed.
+        Raises `NotFound`; `StoreFailed`, if that can't be recorded, and changes nothing; or
+        `ReleaseFailed` with all that went wrong; then the endpoint is gone nevertheless, unless it
+        was the record that failed in the end.
         """
         endpoint = self.endpoint(name)
-        take_all(
+        failures: list[Exception] = []
+        try:
+            self.unpublish(name)
+        except ReleaseFailed as error:
+            failures += error.errors
+        failures += failures_of(
             [
-                partial(self.unpublish, name),
                 partial(self.links.detach, endpoint),
                 partial(self.edges.firewall.apply, FirewallChange(closed=(endpoint,))),
                 partial(self._strike_out, endpoint, self._endpoints),
-                partial(self._forget_ports_of, name),
             ]
         )
-
-    def _forget_ports_of(self, endpoint: str) -> None:
-        """Want nothing of an endpoint that is gone, whatever went wrong before."""
-        if endpoint not in self._endpoints:
-            self._lost = {
-                each: why for each, why in self._lost.items() if each.endpoint != endpoint
-            }
-            for each in self.followings(endpoint):
-                del self._followings[each]
+        if failures:
+            raise ReleaseFailed(failures)
 
     def publish(self, request: PortsRequest) -> Published:
         """Publish ports of an endpoint. Raises `NotFound`, or what `Engine.publish` raises."""
-        publication = self.engine.publish(self._asked(request))
+        publication = self.engine.publish(self._asked(request), self._is_wanted)
         self._followings.update(dict.fromkeys(publication.followings))
-        taken = {each.host_socket for each in publication.bindings}
-        self._give_up(each for each in list(self._lost) if each.host_socket in taken)
+        self._replace_lost(publication)
         created = self.engine.created()
         ports = tuple(
             self._shown(each, created[each], self._networks) for each in publication.bindings
@@ -284,27 +287,33 @@ class Registry:
         ]
         chosen = there if specs is None else selected(specs, there)
         bindings = [each for each in chosen if isinstance(each, PortBinding)]
-        self._follow_no_longer([each for each in chosen if isinstance(each, Following)], bindings)
-        self.release(bindings, kill=kill)
+        followings = [each for each in chosen if isinstance(each, Following)]
+        self.release(bindings, followings, kill=kill)
         return bindings
 
-    def release(self, bindings: Sequence[PortBinding], *, kill: bool = False) -> None:
-        """Unpublish bindings, or want no longer what is lost of them. Raises as `unpublish`."""
-        try:
-            self.engine.unpublish(bindings, kill=kill)
-        except ReleaseFailed:
-            self._give_up(bindings)
-            raise
-        self._give_up(bindings)
-
-    def _follow_no_longer(
-        self, followings: Sequence[Following], bindings: Sequence[PortBinding]
+    def release(
+        self,
+        bindings: Sequence[PortBinding],
+        followings: Sequence[Following] = (),
+        *,
+        kill: bool = False,
     ) -> None:
-        """Want both no longer, at once: one without the other would come back."""
-        if followings:
-            self._record(removed=[*bindings, *followings])
-            for each in followings:
-                self._followings.pop(each, None)
+        """Want bindings and followings no longer, and unpublish what is published of them.
+
+        Raises `StoreFailed`, and changes nothing, or `ReleaseFailed`, as `Engine.unpublish`.
+        """
+        failures: Sequence[Exception] = ()
+        try:
+            self.engine.unpublish(bindings, followings, kill=kill)
+        except ReleaseFailed as error:
+            failures = error.errors
+        for binding in bindings:
+            self._lost.pop(binding, None)
+        for following in followings:
+            self._followings.pop(following, None)
+        self.looked = None
+        if failures:
+            raise ReleaseFailed(failures)
 
     def ports(self, endpoint: str | None = None) -> list[PublishedPort]:
         """What is published, of all endpoints or one, with what has passed. Raises `NotFound`."""
@@ -328,11 +337,17 @@ class Registry:
         """
         self.edges.firewall.rebuild(parts)
 
-    def _give_up(self, bindings: Iterable[PortBinding]) -> None:
-        """Want what was lost no longer."""
-        lost = [each for each in bindings if each in self._lost]
+    def _is_wanted(self, item: Recorded) -> bool:
+        """Whether it is recorded without being published."""
+        return item in (self._followings if isinstance(item, Following) else self._lost)
+
+    def _replace_lost(self, by: Publication) -> None:
+        """Want what was lost of ports that are published now no longer, or as it is now."""
+        taken = {each.host_socket for each in by.bindings}
+        lost = {each for each in self._lost if each.host_socket in taken}
         if lost:
-            self._record(removed=lost)
+            again = [each for each in by.bindings if each in lost]
+            self._record(added=again, removed=list(lost), at=by.at)
             for each in lost:
                 del self._lost[each]
 

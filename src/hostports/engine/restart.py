@@ -36,19 +36,19 @@ def bring_back(registry: Registry, state: State) -> Return:
     failures = _laid(registry.links, actions)
     _publish(registry, actions)
     failures += tried(partial(_forget_left_over, registry))
-    failures += tried(partial(_follow, registry))
+    failures += follow(registry).failures
     return Return(tuple(registry.lost), tuple(failures))
 
 
-def serve_again(registry: Registry, state: State) -> Return:
+def serve_again(registry: Registry, state: State) -> None:
     """Give a new relay all that is recorded, after the one before has died with its sockets.
 
-    What somebody else took meanwhile is lost. Raises `RelayFailed`, `PortDriverFailed` or
+    What somebody else took meanwhile is lost, and so are addresses that followed interfaces don't
+    have any more, until `follow` looks. Raises `RelayFailed`, `PortDriverFailed` or
     `FirewallFailed`; then it may be tried again.
     """
     registry.abandon()
     _publish(registry, reconcile(state, _observed(registry, state)))
-    return Return(tuple(registry.lost))
 
 
 def _observed(registry: Registry, state: State) -> Observed:
@@ -105,12 +105,6 @@ def _publish(registry: Registry, actions: Actions) -> None:
     if lost := registry.restore(actions.missing):
         closed = tuple(each.binding for each in lost)
         registry.edges.firewall.apply(FirewallChange(closed=closed))
-
-
-def _follow(registry: Registry) -> None:
-    """Catch up with addresses that came and went meanwhile."""
-    if failure := follow(registry).failure:
-        raise failure
 
 
 def _forget_left_over(registry: Registry) -> None:

@@ -9,6 +9,12 @@ from hostports.errors import ReleaseFailed
 
 def take_all(steps: Iterable[Callable[[], object]]) -> None:
     """Take every step; raises `ReleaseFailed` with all that went wrong."""
+    if failures := failures_of(steps):
+        raise ReleaseFailed(failures)
+
+
+def failures_of(steps: Iterable[Callable[[], object]]) -> list[Exception]:
+    """Take every step; what went wrong."""
     failures: list[Exception] = []
     for step in steps:
         try:
@@ -17,8 +23,7 @@ def take_all(steps: Iterable[Callable[[], object]]) -> None:
             failures.extend(error.errors)
         except Exception as error:  # the remaining steps must be taken
             failures.append(error)
-    if failures:
-        raise ReleaseFailed(failures)
+    return failures
 
 
 class UndoStack:
@@ -39,11 +44,7 @@ class UndoStack:
 
     def unwind(self) -> list[Exception]:
         """Take every step, whatever the others gave; a step is never taken twice."""
-        try:
-            take_all(self._last_first())
-        except ReleaseFailed as error:
-            return list(error.errors)
-        return []
+        return failures_of(self._last_first())
 
     def _last_first(self) -> Iterator[Callable[[], object]]:
         while self._steps:
