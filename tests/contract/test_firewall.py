@@ -22,9 +22,10 @@ from hostports.errors import FirewallFailed
 from hostports.interfaces import Firewall
 from hostports.linux.iptables import Iptables, IptablesFirewall
 from hostports.linux.nftables import NftablesFirewall
+from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange
 from hostports.testing import FakeFirewall, Faults
-from tests.netns.namespaces import namespace
+from tests.netns.namespaces import namespace, nft
 from tests.netns.refusing import refusing
 
 NETWORK = BridgeNetwork(
@@ -44,13 +45,14 @@ def binding(port: int, ip: str = "0.0.0.0", container_port: int = 80) -> PortBin
 
 
 class Case(NamedTuple):
-    """A firewall, what it holds, a way to make its next change fail, and a part of it."""
+    """A firewall, what it holds, ways to make its next change fail, and to damage a part of it."""
 
     firewall: Firewall
     held: Callable[[], object]
     break_it: Callable[[], None]
     mend_it: Callable[[], None]
     part: str
+    damage_part: Callable[[], object]
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def fake() -> Iterator[Case]:
     def fail(*calls: int) -> None:
         faults.failing = {"firewall.apply": calls}
 
-    yield Case(firewall, firewall.dump, lambda: fail(-1), fail, "any")
+    yield Case(firewall, firewall.dump, lambda: fail(-1), fail, "any", firewall.flush)
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def nftables() -> Iterator[Case]:
             lambda: firewall.run(f"add {clash}"),
             lambda: firewall.run(f"delete {clash}"),
             "dnat_any4",
+            lambda: nft("flush map inet hostports dnat_any4"),
         )
 
 
@@ -83,8 +86,14 @@ def nftables() -> Iterator[Case]:
 def iptables(variant: str) -> Iterator[Case]:
     with refusing(f"iptables{variant}-restore") as flag, namespace() as host, host.entered():
         firewall = IptablesFirewall(Settings(), iptables=Iptables(variant))
-        mend = partial(flag.unlink, missing_ok=True)
-        yield Case(firewall, firewall.listed, flag.touch, mend, "4 nat HP-PUBLISH")
+        yield Case(
+            firewall,
+            firewall.listed,
+            flag.touch,
+            lambda: flag.unlink(missing_ok=True),
+            "4 nat HP-PUBLISH",
+            lambda: Iptables(variant).restore(Family.IPV4, "*nat\n-F HP-PUBLISH\nCOMMIT\n"),
+        )
 
 
 MADE: dict[str, Callable[[], AbstractContextManager[Case]]] = {
@@ -187,6 +196,8 @@ def test_a_part_that_is_made_anew_is_as_it_was(case: Case) -> None:
     change = FirewallChange(opened=tuple(binding(port) for port in range(20_000, 20_600)))
     case.firewall.apply(change)
     before = case.held()
+    case.damage_part()
+    assert case.held() != before
     case.firewall.rebuild({case.part})
     assert case.held() == before
     assert case.firewall.damage() == []

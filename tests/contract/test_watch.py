@@ -39,7 +39,7 @@ def fake() -> Iterator[Case]:
 def nftables() -> Iterator[Case]:
     with namespace() as host, host.entered():
         firewall = NftablesFirewall(Settings(), [NETWORK, WEB, binding(8080)])
-        watch = RuleWatch(firewall.wrote, in_our_table)
+        watch = RuleWatch(firewall.programs, in_our_table)
         damages = {
             "early": lambda: nft("flush chain inet hostports early"),
             "dnat_any4": lambda: nft("delete element inet hostports dnat_any4 { tcp . 8080 }"),
@@ -55,7 +55,7 @@ def iptables() -> Iterator[Case]:
         firewall = IptablesFirewall(
             Settings(), [NETWORK, WEB, binding(8080)], iptables=Iptables("-nft")
         )
-        watch = RuleWatch(firewall.iptables.wrote, in_our_chains)
+        watch = RuleWatch(firewall.iptables.programs, in_our_chains)
         damages = {
             "4 raw PREROUTING": lambda: nft("flush chain ip raw PREROUTING"),
             "4 nat HP-PUBLISH": lambda: nft("flush chain ip nat HP-PUBLISH"),

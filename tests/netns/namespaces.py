@@ -1,5 +1,6 @@
 """Network namespaces that a test makes, works in, and removes."""
 
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from uuid import uuid4
 from pyroute2 import IPRoute, netns
 
 from hostports.core.rules.iptables.listing import ours
+from hostports.core.rules.listing import our_table
 from hostports.linux.iptables import hosts_own
 
 SYSCTLS = Path("/proc/sys")
@@ -89,6 +91,12 @@ def iptables_of_ours() -> list[str]:
     iptables = hosts_own()
     saved = [f"{of}: {line}" for of in iptables.families for line in ours(iptables.saved(of))]
     return sorted(each.partition(" [")[0] for each in saved)
+
+
+def table_of_ours() -> list[str]:
+    """Chains, sets and maps of our table without counters, in whatever order they were made."""
+    listed = our_table(nft("-s", "list", "ruleset", "inet"))
+    return sorted(re.split(r"^\t}$", listed.partition("{")[2], flags=re.MULTILINE))
 
 
 def nft(*arguments: str) -> str:

@@ -118,11 +118,12 @@ def test_a_users_rules_are_no_damage(iptables: Iptables) -> None:
 def test_what_concerns_others_rules_only_is_not_told(here: Namespace) -> None:  # noqa: ARG001 - where it works
     """Other programs change iptables all the time, and nothing of ours has to be made anew then."""
     firewall = IptablesFirewall(Settings(), WANTED, iptables=Iptables("-nft"))
-    watch = RuleWatch(firewall.iptables.wrote, in_our_chains)
+    watch = RuleWatch(firewall.iptables.programs, in_our_chains)
     others = Iptables("-nft")
     for act in ("-A", "-D"):
         rules = f"{act} FORWARD -s 192.0.2.7 -j DROP\n{act} HP-USER -j ACCEPT\n"
         others.restore(Family.IPV4, f"*filter\n{rules}COMMIT\n")
+        others.restore(Family.IPV4, f"*filter\n{act} INPUT -j HP-USER\nCOMMIT\n")
     for line in (":theirs - [0:0]\n-A OUTPUT -j theirs", "-D OUTPUT -j theirs\n-X theirs"):
         others.restore(Family.IPV6, f"*nat\n{line}\nCOMMIT\n")
     nft("add table inet hostports; delete table inet hostports")

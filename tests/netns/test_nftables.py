@@ -1,7 +1,7 @@
 """The table of ours beside others: what it leaves alone, what it leaves behind, what it needs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 
 from hostports import PortBinding
 from hostports.errors import FirewallFailed, HostportsError
+from hostports.linux.multicast import Multicast, sender
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.rule_watch import RuleWatch
 from hostports.model.firewall import Damage, FirewallChange
@@ -130,7 +131,7 @@ def test_all_damage_is_found_and_a_rebuild_repairs_it(bare: Lab, many: bool, tol
     with firewall(bare) as made, bare.namespaces["host"].entered():
         made.apply(FirewallChange(opened=more))
         before = made.listed()
-        watch = RuleWatch(made.wrote)
+        watch = RuleWatch(made.programs)
         for script in DAMAGES:
             assert made.damage() == []
             nft(script)
@@ -140,6 +141,71 @@ def test_all_damage_is_found_and_a_rebuild_repairs_it(bare: Lab, many: bool, tol
             assert made.listed() == before
         watch.close()
         made.apply(FirewallChange(closed=more))
+
+
+#: What no transaction makes good that begins with deleting everything.
+TURNS = (
+    "rename chain inet hostports nat_in mine",
+    "add table inet hostports { flags dormant; }",
+    "add rule inet hostports user jump TO",
+)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("many", [False, True], ids=["few ports", "many ports"])
+def test_what_others_have_turned_into_something_else_is_made_good(
+    bare: Lab,
+    turn: str,
+    many: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """By the daemon that runs, and by the next one."""
+    first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
+    more = tuple(replace(first, host_port=port) for port in range(20000, 20600 if many else 20001))
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        made.apply(FirewallChange(opened=more))
+        (to, *_) = re.findall(r"^\tchain (to_\w+) ", made.listed(), re.MULTILINE)
+        for mend in (made.rebuild, lambda: NftablesFirewall(wanted=(*EVERYTHING.opened, *more))):
+            nft(turn.replace("TO", to))
+            mend()
+            assert made.damage() == []
+            assert "dormant" not in made.listed()
+            nft("flush chain inet hostports user")
+            nft("delete chain inet hostports mine") if "mine" in turn else None
+        made.apply(FirewallChange(closed=more))
+
+
+def test_a_chain_that_nobody_wants_but_somebodys_rule_leads_to_stays_without_rules(
+    bare: Lab,
+) -> None:
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        (to, *_) = re.findall(r"^\tchain (to_\w+) ", made.listed(), re.MULTILINE)
+        nft(f"add rule inet hostports user jump {to}")
+        NftablesFirewall()
+        assert "comment" not in nft("list", "chain", "inet", "hostports", to)
+        nft("flush chain inet hostports user")
+        made.rebuild()
+
+
+def test_whose_a_change_is_does_not_depend_on_numbers_of_processes_that_have_ended(
+    bare: Lab,
+) -> None:
+    """In another PID namespace, as a container's, somebody has the same number."""
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        watch = RuleWatch(made.programs)
+        made.rebuild()
+        ours = {sender(each) for each in _told(made.rebuild)}
+        assert any(map(made.programs.ran, ours))
+        assert watch.read() == []
+        assert not any(map(made.programs.ran, ours))
+        watch.close()
+
+
+def _told(act: Callable[[], object]) -> list[bytes]:
+    told = Multicast(12, 1 << 6)
+    act()
+    found = list(told.datagrams())
+    told.close()
+    return found
 
 
 def test_a_change_that_meets_a_deleted_table_makes_it_anew(bare: Lab) -> None:
@@ -162,7 +228,7 @@ def test_a_change_that_meets_a_deleted_table_makes_it_anew(bare: Lab) -> None:
 
 def test_others_changes_are_told_and_ours_are_not(bare: Lab) -> None:
     with firewall(bare) as made, bare.namespaces["host"].entered():
-        watch = RuleWatch(made.wrote)
+        watch = RuleWatch(made.programs)
         made.rebuild()
         made.apply(EVERYTHING.reversed())
         made.apply(EVERYTHING)
@@ -183,7 +249,7 @@ def test_others_changes_are_told_and_ours_are_not(bare: Lab) -> None:
 
 def test_what_is_too_much_to_be_told_counts_as_a_change(bare: Lab) -> None:
     with firewall(bare) as made, bare.namespaces["host"].entered():
-        watch = RuleWatch(made.wrote, buffer_bytes=1)
+        watch = RuleWatch(made.programs, buffer_bytes=1)
         first = next(each for each in EVERYTHING.opened if isinstance(each, PortBinding))
         ports = range(20000, 22000)
         made.apply(FirewallChange(opened=tuple(replace(first, host_port=p) for p in ports)))

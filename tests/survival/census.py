@@ -4,7 +4,6 @@ After a restart all of these must say the same, whatever was going on when the d
 """
 
 import os
-import re
 import sqlite3
 import subprocess
 from contextlib import closing, suppress
@@ -18,7 +17,6 @@ from pyroute2 import IPRoute
 from hostports.brackets import bracketed
 from hostports.core.networks import cable_name
 from hostports.core.rules.data import Settings
-from hostports.core.rules.listing import our_table
 from hostports.linux import firewalls
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallItem
@@ -27,7 +25,7 @@ from hostports.relay.client import RelayClient
 from hostports.store.sqlite import SqliteStore
 from tests.e2e.site import Daemon
 from tests.netns.lab import Lab
-from tests.netns.namespaces import Namespace, iptables_of_ours, namespace, nft
+from tests.netns.namespaces import Namespace, iptables_of_ours, namespace, table_of_ours
 from tests.relay.waiting import eventually
 from tests.survival.workers import Fact
 
@@ -215,6 +213,4 @@ def _wanted_inside(state: State) -> dict[str, set[str]]:
 
 def _rules() -> list[str]:
     """Chains, sets and maps of nftables and rules of iptables, in whatever order they were made."""
-    listed = our_table(nft("-s", "list", "ruleset", "inet"))
-    objects = re.split(r"^\t}$", listed.partition("{")[2], flags=re.MULTILINE)
-    return sorted(objects) + iptables_of_ours()
+    return table_of_ours() + iptables_of_ours()

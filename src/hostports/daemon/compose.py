@@ -126,9 +126,9 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
 def _rule_watch(firewall: firewalls.RealFirewall) -> RuleWatch | None:
     """Who tells of changes; of iptables-legacy nobody does."""
     if isinstance(firewall, NftablesFirewall):
-        return RuleWatch(firewall.wrote, in_our_table)
+        return RuleWatch(firewall.programs, in_our_table)
     if isinstance(firewall, IptablesFirewall) and firewall.iptables.told_of:
-        return RuleWatch(firewall.iptables.wrote, in_our_chains)
+        return RuleWatch(firewall.iptables.programs, in_our_chains)
     return None
 
 

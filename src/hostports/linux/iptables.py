@@ -54,9 +54,7 @@ class Iptables:
     def __init__(self, variant: str = "", lock_wait_s: int = LOCK_WAIT_S) -> None:
         self.variant = variant
         self._lock_wait_s = lock_wait_s
-        self._programs = Programs()
-        #: Whether a process was one of these, of late.
-        self.wrote = self._programs.ran
+        self.programs = Programs()
         # A kernel without IPv6 has no tables for it.
         ipv6 = Path("/proc/sys/net/ipv6").exists()
         self.families = tuple(Family) if ipv6 else (Family.IPV4,)
@@ -103,7 +101,7 @@ class Iptables:
 
     def _call(self, command: Sequence[str], script: str = "") -> str:
         try:
-            done = self._programs.run(command, script)
+            done = self.programs.run(command, script)
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{command[0]} is not there, so nothing can be published", "install iptables"
@@ -211,7 +209,8 @@ class IptablesFirewall:
     def traffic(self) -> Mapping[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket.
 
-        Counting begins anew with a rebuild, and where very many ports of a container go at once.
+        Counting begins anew in tables that are made anew, and where very many ports of a container
+        go at once.
         """
         found: dict[SocketAddress, Traffic] = {}
         for of in self.iptables.families:

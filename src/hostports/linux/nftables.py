@@ -6,7 +6,6 @@ holds sockets has more; so nft runs as a process of its own.
 
 import re
 from collections.abc import Iterator, Sequence, Set
-from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -23,7 +22,9 @@ from hostports.core.rules.listing import (
     sizes,
 )
 from hostports.core.rules.nft import (
+    TableObject,
     change_script,
+    emptying_script,
     ports_script,
     protecting_script,
     removal_script,
@@ -66,9 +67,7 @@ class NftablesFirewall:
     ) -> None:
         self._nft = nft
         self._lock = Lock()
-        self._programs = Programs()
-        #: Whether a process was an nft of ours, of late.
-        self.wrote = self._programs.ran
+        self.programs = Programs()
         self._refuse_old_nft()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does.
         listed = self._listed()
@@ -113,8 +112,9 @@ class NftablesFirewall:
     def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make the whole table anew, in one transaction, whatever became of it.
 
-        If it is large, what protects comes before, in one of its own, which takes milliseconds;
-        then what leads to ports, as far as it is in `parts` if these are all that was changed.
+        If it is large, what protects comes before, in one of its own, which takes milliseconds.
+        What leads to ports is made anew as far as it is in `parts`, if these are all that was
+        changed.
         """
         with self._lock:
             self._rebuild(parts)
@@ -122,22 +122,30 @@ class NftablesFirewall:
     def _rebuild(self, parts: Set[str] = frozenset()) -> None:
         settings, state = self._state.settings, self._state
         sysctl.write(needed(networks_of(state.items())))
-        if state.many:
-            with suppress(FirewallFailed):  # then somebody has turned it into something else
-                self.run(protecting_script(settings, state.protections()))
-                self._rebuild_ports(parts)
-                return
-        self.run(whole_script(settings, state.whole(), present_objects(self._listed())))
+        try:
+            self._refill(parts)
+        except FirewallFailed:  # somebody has turned something of it into something else
+            # Of its own: in one with other changes, a table that sleeps doesn't wake up.
+            self.run(f"add table inet {TABLE}\n")
+            self.run(whole_script(settings, state.whole(), self._present()))
 
-    def _rebuild_ports(self, parts: Set[str]) -> None:
-        """Make what leads to ports anew, and last, remove what nobody wants."""
-        wanted = self._state.sizes().keys()
+    def _refill(self, parts: Set[str]) -> None:
+        """Empty and fill what is wanted, and last, remove what nobody wants."""
+        state, wanted = self._state, self._state.sizes().keys()
         known = parts and parts <= wanted
-        if leading := parts & LEADING if known else LEADING:
-            self.run(ports_script(self._state.whole(), leading))
+        leading = parts & LEADING if known else LEADING
+        first = protecting_script(state.settings, state.protections())
+        then = ports_script(state.whole(), leading) if leading else ""
+        for script in (first, then) if state.many else (first + then,):
+            self.run(script)
         if not known:
-            present = present_objects(self._listed())
-            self.run(removal_script([each for each in present if each.name not in wanted]))
+            self._remove([each for each in self._present() if each.name not in wanted])
+
+    def _remove(self, unwanted: Sequence[TableObject]) -> None:
+        try:
+            self.run(removal_script(unwanted))
+        except FirewallFailed:  # a rule of somebody else's leads there: it stays, without rules
+            self.run(emptying_script(unwanted))
 
     def _run_on_ours(self, script: str) -> None:
         """Run a script; if it failed as others have deleted something of ours, on a table anew."""
@@ -190,7 +198,7 @@ class NftablesFirewall:
     def remove(self) -> None:
         """Take all that is ours out of the kernel; a table with user rules stays with these."""
         with self._lock:
-            if present := present_objects(self._listed()):
+            if present := self._present():
                 self.run(removal_script(present))
                 if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
@@ -202,10 +210,13 @@ class NftablesFirewall:
         """
         return our_table(self._call("-t", "list", "ruleset", "inet"))
 
+    def _present(self) -> list[TableObject]:
+        return present_objects(self._listed())
+
     def _users(self) -> bool:
         """Whether users have rules, chains or sets of their own in the table."""
         chain = self._call("list", "chain", "inet", TABLE, USER_CHAIN)
-        return present_objects(self._listed()) != [("chain", USER_CHAIN)] or bool(
+        return self._present() != [("chain", USER_CHAIN)] or bool(
             re.search(r"^\t\t\S", chain, re.MULTILINE)
         )
 
@@ -221,7 +232,7 @@ class NftablesFirewall:
 
     def _call(self, *arguments: str, script: str = "") -> str:
         try:
-            done = self._programs.run([self._nft, *arguments], script)
+            done = self.programs.run([self._nft, *arguments], script)
         except FileNotFoundError:
             raise FirewallFailed(
                 f"{self._nft} is not there, so nothing can be published", "install nftables"

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,16 +19,17 @@ _NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 #: Seconds for the last transaction of a daemon that was killed; sixty thousand ports take a few.
 PATIENCE_S: Final = 30.0
 _GLANCE_S: Final = 0.01
-#: So many processes of ours are known again when the kernel tells what they have changed.
+#: So many processes of ours are known again, where nobody reads what the kernel tells of them.
 _REMEMBERED: Final = 256
 
 
 class Programs:
-    """Runs programs, and knows them again."""
+    """Runs programs, and knows them again by what the kernel tells of them."""
 
     def __init__(self) -> None:
         self._birth = Lock()
-        self._own: deque[int] = deque(maxlen=_REMEMBERED)
+        #: Whether they have ended, by their process ids.
+        self._own: dict[int, bool] = {}
 
     def run(self, command: Sequence[str], script: str = "") -> subprocess.CompletedProcess[str]:
         """Let a program carry out a script. Raises `FileNotFoundError` if it isn't there."""
@@ -38,15 +38,34 @@ class Programs:
             process = subprocess.Popen(  # noqa: S603 - nft and iptables, with arguments of our own
                 command, text=True, stdin=told, stdout=PIPE, stderr=PIPE
             )
-            self._own.append(process.pid)
+            self._own[process.pid] = False
+            if len(self._own) > _REMEMBERED:
+                del self._own[next(iter(self._own))]
         with process:
             said, complained = process.communicate()
+        with self._birth:
+            if process.pid in self._own:
+                self._own[process.pid] = True
         return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
     def ran(self, pid: int) -> bool:
-        """Whether a process was one of these, of late."""
+        """Whether a process is one of these, or was of late."""
         with self._birth:
             return pid in self._own
+
+    @contextmanager
+    def all_told(self) -> Iterator[None]:
+        """A block that reads all that the kernel has told by now.
+
+        What had ended before it is forgotten after it: no more can be told of that, and its number
+        may be somebody else's in another PID namespace, or later.
+        """
+        with self._birth:
+            ended = [pid for pid, has_ended in self._own.items() if has_ended]
+        yield
+        with self._birth:
+            for pid in ended:
+                self._own.pop(pid, None)
 
 
 @contextmanager

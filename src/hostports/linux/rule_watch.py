@@ -3,6 +3,7 @@
 Those of iptables-nft are in nf_tables, too.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -19,6 +20,7 @@ from hostports.linux.multicast import (
     sender,
     text,
 )
+from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import Damage
 
@@ -37,9 +39,9 @@ _NEW_GENERATION: Final = 15
 #: The attribute with an object's name: NFTA_{CHAIN,RULE,SET,SET_ELEM_LIST}_*; the first is always
 #: the table's.
 _NAME: Final = {"table": 1, "chain": 3, "rule": 2, "set": 2, "element": 2}
-#: NFTA_RULE_EXPRESSIONS, and in it NFTA_VERDICT_CHAIN with the beginning of our chains' names.
+#: NFTA_RULE_EXPRESSIONS, and in it NFTA_VERDICT_CHAIN with the name of a chain of ours.
 _EXPRESSIONS: Final = 4
-_JUMP: Final = struct.pack("=H", 2) + OURS.encode()
+_JUMP: Final = re.compile(re.escape(struct.pack("=H", 2)) + f"(?!{USER_CHAIN}\0){OURS}".encode())
 #: NFTA_GEN_PROC_PID and NFTA_GEN_PROC_NAME
 _PID, _PROGRAM = 2, 3
 #: So many kinds of changes are told, the others only counted.
@@ -81,26 +83,28 @@ def in_our_chains(change: Change) -> str:
     if change.name.startswith(OURS):
         concerned = change.name != USER_CHAIN
     else:
-        concerned = change.gone and (change.kind == "table" or _JUMP in change.expressions)
+        concerned = change.gone and (
+            change.kind == "table" or _JUMP.search(change.expressions) is not None
+        )
     return place(of, change.table, change.name) if concerned else ""
 
 
 class RuleWatch:
     """`Watch` of our rules in the network namespace of the thread that makes it.
 
-    Changes by processes that are `ours`, by their ids, are passed over, and so are those for which
+    Changes by `programs` that are ours are passed over, and so are those for which
     `part` names no part of ours. What was missed, for it was too much, counts as a change, too.
     Raises `FirewallFailed` where the kernel doesn't tell.
     """
 
     def __init__(
         self,
-        ours: Callable[[int], bool],
+        programs: Programs,
         part: Callable[[Change], str] = in_our_table,
         *,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        self._ours = ours
+        self._programs = programs
         self._part = part
         #: What is known of a transaction whose end is not told yet: parts by what was done.
         self._seen: dict[tuple[str, str], None] = {}
@@ -115,20 +119,22 @@ class RuleWatch:
 
     def read(self) -> list[Damage]:
         """What others have done since the last call, by transactions that have ended."""
-        found: list[Damage] = []
+        with self._programs.all_told():
+            return [*self._damages()]
+
+    def _damages(self) -> Iterator[Damage]:
         for datagram in self._told.datagrams():
             if not datagram:
-                found.append(Damage(("more was changed than the kernel could tell",)))
-            elif not self._ours(sender(datagram)):
+                yield Damage(("more was changed than the kernel could tell",))
+            elif not self._programs.ran(sender(datagram)):
                 for each in changes(datagram):
                     if part := self._part(each):
                         self._seen[str(each), part] = None
                 program = _program(datagram) if self._seen else None
                 if program is not None:
                     said = _in_words([*dict.fromkeys(said for said, _ in self._seen)], program)
-                    found.append(Damage((said,), frozenset(part for _, part in self._seen)))
+                    yield Damage((said,), frozenset(part for _, part in self._seen))
                     self._seen.clear()
-        return found
 
 
 def changes(datagram: bytes) -> Iterator[Change]:

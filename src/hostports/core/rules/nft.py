@@ -50,6 +50,11 @@ def removal_script(present: Sequence[TableObject]) -> str:
     return _joined(_emptied(present))
 
 
+def emptying_script(present: Sequence[TableObject]) -> str:
+    """The commands that take the rules out of chains, and elements out of sets and maps."""
+    return _joined(_emptied(present, {each.name for each in present}))
+
+
 def _rebuilt(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> Iterator[str]:
     wanted, static = collections(), chains(settings)
     yield f"add table {_TABLE}"
