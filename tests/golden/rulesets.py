@@ -12,7 +12,7 @@ from hostports import BridgeNetwork, Endpoint, GatewayMode, PortBinding, Protoco
 from hostports.core.rules.data import Element, Settings
 from hostports.core.rules.iptables import script
 from hostports.core.rules.iptables.items import ITEMS
-from hostports.core.rules.nft import change_script, whole_script
+from hostports.core.rules.nft import change_script, protecting_script
 from hostports.core.rules.state import Delta, RulesState
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem
@@ -80,7 +80,7 @@ def _items(name: str) -> list[FirewallItem]:
 
 def skeleton(settings: Settings) -> str:
     """The script for a table without networks."""
-    return whole_script(settings, Delta(), ())
+    return protecting_script(settings, Delta())
 
 
 def iptables_ruleset(name: str, settings: Settings) -> str:

@@ -174,6 +174,15 @@ def test_what_others_have_turned_into_something_else_is_made_good(
         made.apply(FirewallChange(closed=more))
 
 
+def test_a_map_that_is_another_kind_of_thing_by_now_is_made_anew(bare: Lab) -> None:
+    with firewall(bare) as made, bare.namespaces["host"].entered():
+        before = made.listed()
+        nft("flush table inet hostports; delete map inet hostports dnat_any4")
+        nft("add set inet hostports dnat_any4 { type ipv4_addr; }")
+        made.rebuild()
+        assert made.listed() == before
+
+
 def test_a_chain_that_nobody_wants_but_somebodys_rule_leads_to_stays_without_rules(
     bare: Lab,
 ) -> None:

@@ -28,7 +28,6 @@ from hostports.core.rules.nft import (
     ports_script,
     protecting_script,
     removal_script,
-    whole_script,
 )
 from hostports.core.rules.settings import FORWARDING, needed, networks_of
 from hostports.core.rules.skeleton import LEADING, TABLE, USER_CHAIN
@@ -120,14 +119,15 @@ class NftablesFirewall:
             self._rebuild(parts)
 
     def _rebuild(self, parts: Set[str] = frozenset()) -> None:
-        settings, state = self._state.settings, self._state
-        sysctl.write(needed(networks_of(state.items())))
+        sysctl.write(needed(networks_of(self._state.items())))
         try:
             self._refill(parts)
         except FirewallFailed:  # somebody has turned something of it into something else
-            # Of its own: in one with other changes, a table that sleeps doesn't wake up.
+            # One by one: a table that sleeps doesn't wake up in a transaction with other changes,
+            # and nft 1.0.6 doesn't know a set that is deleted and made in one script for a new one.
             self.run(f"add table inet {TABLE}\n")
-            self.run(whole_script(settings, state.whole(), self._present()))
+            self._remove(self._present())
+            self._refill(frozenset())
 
     def _refill(self, parts: Set[str]) -> None:
         """Empty and fill what is wanted, and last, remove what nobody wants."""

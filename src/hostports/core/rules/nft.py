@@ -24,24 +24,17 @@ def change_script(delta: Delta) -> str:
     return _joined(_changes(delta))
 
 
-def whole_script(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> str:
-    """The commands that make the table what it must be, whatever is `present` in it now.
-
-    All that is ours by name is made anew; the user's chain, and what goes with it, is not touched.
-    """
-    return _joined(_rebuilt(settings, whole, present))
-
-
 def protecting_script(settings: Settings, protections: Delta) -> str:
     """The commands that make all anew but what leads to ports; that stays as far as it is there.
 
-    What is in the table nobody needs to know for it, as listing thousands of ports takes long.
+    What is in the table nobody needs to know for it, as listing thousands of ports takes long. The
+    user's chain, and what goes with it, is not touched.
     """
     return _joined(_protecting(settings, protections))
 
 
 def ports_script(whole: Delta, parts: Set[str]) -> str:
-    """The commands that make these collections anew in a table that has all else."""
+    """The commands that empty and fill these collections in a table that has all else."""
     return _joined(_refilled(whole, parts))
 
 
@@ -55,22 +48,10 @@ def emptying_script(present: Sequence[TableObject]) -> str:
     return _joined(_emptied(present, {each.name for each in present}))
 
 
-def _rebuilt(settings: Settings, whole: Delta, present: Sequence[TableObject]) -> Iterator[str]:
-    wanted, static = collections(), chains(settings)
-    yield f"add table {_TABLE}"
-    # nft 1.0.6 takes the elements of a set that is deleted and made again in one script for
-    # additions to the old ones; so a collection that is wanted stays, and is emptied. And it sends
-    # the elements of a new interval map at once, so the chains that they name come before it.
-    yield from _emptied(present, {each.name for each in wanted})
-    yield from map(_chain, (*static, *whole.written_chains))
-    yield from map(_collection, wanted)
-    yield from _rules(static)
-    yield from _changes(whole)
-
-
 def _protecting(settings: Settings, protections: Delta) -> Iterator[str]:
     static = chains(settings)
     yield f"add table {_TABLE}"
+    # nft 1.0.6 sends the elements of a new interval map before new chains that they name.
     yield from map(_chain, (*static, *protections.written_chains))
     for each in collections():
         yield _collection(each)
