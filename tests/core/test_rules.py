@@ -15,6 +15,7 @@ from hostports.core.rules.settings import needed
 from hostports.core.rules.state import RulesState
 from hostports.errors import FirewallFailed, UnusableValue
 from hostports.model.firewall import FirewallChange, FirewallItem
+from hostports.model.port import SocketAddress
 from tests.golden.rulesets import GOLDEN, NETWORKS, texts
 
 TEXTS = texts()
@@ -152,7 +153,9 @@ def test_a_name_that_would_break_a_rule_is_refused(name: str) -> None:
 
 def test_what_protects_is_all_that_forbids_and_nothing_that_leads_to_ports() -> None:
     allowed = replace(binding(8082), allow_from=(ip_network("192.0.2.0/24"),))
-    opened = (NETWORK, WEB, binding(8080), binding(8081, "127.0.0.1"), allowed)
+    loopback = SocketAddress(Protocol.TCP, ip_address("127.0.0.1"), 9000)
+    inside = replace(binding(8083), child=loopback)
+    opened = (NETWORK, WEB, binding(8080), binding(8081, "127.0.0.1"), allowed, inside)
     everything, protections = made(*opened).whole(), made(*opened).protections()
     assert set(protections.added) < set(everything.added)
     left_out = {each.collection for each in set(everything.added) - set(protections.added)}
@@ -162,6 +165,7 @@ def test_what_protects_is_all_that_forbids_and_nothing_that_leads_to_ports() -> 
     assert {"loopback4", "limited_any4", "allowed_any4"} <= {
         each.collection for each in protections.added
     }
+    assert sum(each.collection == "loopback4" for each in protections.added) == 2
     assert protections.written_chains == everything.written_chains
 
 

@@ -160,7 +160,7 @@ class RulesState:
         checked = (
             self._fragment(item, of)
             for item, of in self._open.items()
-            if isinstance(item, PortBinding) and (item.allow_from or item.host_ip.is_loopback)
+            if isinstance(item, PortBinding) and (item.allow_from or item.socket.ip.is_loopback)
         )
         elements = (*self._users, *_own(checked))
         return Delta(
