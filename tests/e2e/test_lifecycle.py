@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from select import select
 from signal import SIGHUP, SIGKILL, SIGTERM
+from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
@@ -373,3 +375,33 @@ def reread(made: Site) -> None:
     with made.client.events() as events:
         made.daemon.process.send_signal(SIGHUP)
         assert next(events)["event"] == "firewall.rebuilt"
+
+
+def test_a_daemon_without_a_relay_ends_the_one_that_is_there_and_has_its_ports(made: Site) -> None:
+    made.publish("nat1", "8080:80", "5353:53/udp")
+    before = made.client.ports()["bindings"]
+    control = made.daemon.folder / "run" / "relay.sock"
+    with RelayClient(control) as client, os.fdopen(os.pidfd_open(client.hello().pid)) as ended:
+        made.daemon.stop()
+        made.daemon.start("--no-relay", "--down-on-exit")
+        assert select([ended], [], [], PATIENCE_S)[0]
+    assert not control.exists()
+    after = made.client.ports()["bindings"]
+    assert [where(each) for each in after] == [where(each) for each in before]
+    probes = [host_probe("remote", 8080), host_probe("remote", 5353, protocol="udp")]
+    assert made.answers(*probes) == ["nat1", "nat1"]
+    # An endpoint that was wired up when there was a relay reaches its own port.
+    assert made.answers(host_probe("nat1", 8080)) == ["nat1"]
+    made.daemon.stop()
+    assert leftovers(made.lab) == []
+
+
+def where(binding: dict[str, Any]) -> tuple[str, str, int]:
+    return binding["proto"], binding["host_ip"], binding["host_port"]
+
+
+def test_down_on_exit_leaves_no_socket_of_the_relay(made: Site) -> None:
+    made.daemon.stop()
+    made.daemon.start("--down-on-exit")
+    made.daemon.stop()
+    assert not (made.daemon.folder / "run" / "relay.sock").exists()

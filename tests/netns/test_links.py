@@ -315,8 +315,29 @@ def test_a_port_sends_back_by_itself_with_hairpin_only(lab: Lab, hairpin: bool) 
     lab.links = LinuxLinks(hairpin=hairpin)
     lab.add_bridge()
     lab.attach(endpoint(lab.begin()))
+    assert sends_back(lab) == hairpin
+
+
+@pytest.mark.parametrize("hairpin", [True, False], ids=["hairpin", "no hairpin"])
+def test_a_cable_of_before_sends_back_as_it_is_to_do_now(lab: Lab, hairpin: bool) -> None:  # noqa: FBT001
+    """The daemon before had a relay, and this one has none, or the other way round."""
+    lab.links = LinuxLinks(hairpin=not hairpin)
+    lab.add_bridge()
+    made = endpoint(lab.begin())
+    lab.attach(made)
+    before = link(lab.host, "hpv-e2")["index"]
+    lab.links = LinuxLinks(hairpin=hairpin)
+    with lab.host.entered():
+        assert not lab.links.attached(made)
+        assert lab.links.plug_in(made)
+        assert lab.links.attached(made)
+    assert sends_back(lab) == hairpin
+    assert link(lab.host, "hpv-e2")["index"] == before
+
+
+def sends_back(lab: Lab) -> bool:
     port = link(lab.host, "hpv-e2").get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
-    assert port.get_attr("IFLA_BRPORT_MODE") == int(hairpin)
+    return bool(port.get_attr("IFLA_BRPORT_MODE"))
 
 
 def test_names_may_have_dots(lab: Lab) -> None:

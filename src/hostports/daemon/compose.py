@@ -91,13 +91,13 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     state = store.load()
     driver = port_driver(config)
     sockets = LinuxHostSockets()
-    relay = RelayKeeper(config.relay_socket, config.relay_settings) if config.relay else None
+    keeper = RelayKeeper(config.relay_socket, config.relay_settings)
+    relay = keeper if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
     firewall = _firewall(config, state)
     if not state.networks:
         undo.push(firewall.remove)
-    if relay is not None:
-        sockets.inherit(relay.attend())
+    sockets.inherit(keeper.attend() if config.relay else keeper.dismiss())
     edges = Edges(
         LinuxHostFacts(config.dynamic_range),
         sockets,

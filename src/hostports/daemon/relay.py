@@ -9,7 +9,7 @@ from typing import Final
 
 from hostports.errors import RelayFailed
 from hostports.model.relay import RelaySettings
-from hostports.relay.client import RelayClient
+from hostports.relay.client import Greeting, RelayClient
 from hostports.relay.launch import start_relay
 
 #: Seconds for the connections of a relay that speaks another version and so is replaced.
@@ -31,17 +31,22 @@ class RelayKeeper:
         One of another version goes into retirement, with the connections that it has; its sockets
         are returned, for the new one. Raises `RelayFailed`.
         """
-        try:
-            greeting = self.client.hello()
-        except RelayFailed as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise  # it is there, with connections, and may only be busy
-            self.start()
+        greeting = self._greeting()
+        if greeting and greeting.understood:
             return ()
-        if greeting.understood:
-            return ()
-        sockets = self.client.retire(_RETIREMENT_S)
+        sockets = self.client.retire(_RETIREMENT_S) if greeting else ()
         self.start()
+        return sockets
+
+    def dismiss(self) -> Sequence[socket.socket]:
+        """End a relay that an earlier daemon has left, of any version, and all its connections.
+
+        Its sockets are returned, for whoever holds the ports from now on. Raises `RelayFailed`.
+        """
+        if self._greeting() is None:
+            return ()
+        sockets = self.client.retire(0)
+        self._path.unlink(missing_ok=True)
         return sockets
 
     def start(self) -> None:
@@ -67,3 +72,13 @@ class RelayKeeper:
         self.client.close()
         if self._child is not None:
             self._child.wait()
+        self._path.unlink(missing_ok=True)
+
+    def _greeting(self) -> Greeting | None:
+        """What a relay says that serves, if one does. Raises `RelayFailed` if it doesn't answer."""
+        try:
+            return self.client.hello()
+        except RelayFailed as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise  # it is there, with connections, and may only be busy
+            return None

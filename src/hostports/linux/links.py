@@ -100,7 +100,7 @@ class LinuxLinks:
                 _asked(partial(work, hairpin=self._hairpin))
 
     def plug_in(self, endpoint: Endpoint) -> bool:
-        """Set the bridge of a cable that is up and has none."""
+        """Set the bridge of a cable that is up and has none, and whether its port sends back."""
         if not endpoint.namespace:
             return False
         with _opened(endpoint) as namespace:
@@ -113,7 +113,10 @@ class LinuxLinks:
             _asked(partial(remove, name=cable_name(endpoint), of_kind="veth"))
 
     def attached(self, endpoint: Endpoint) -> bool:
-        """Whether the cable leads from the bridge into the namespace; never without one."""
+        """Whether the cable leads from the bridge into the namespace; never without one.
+
+        One whose port sends back although it shouldn't, or the other way round, is to plug in.
+        """
         if not endpoint.namespace:
             return False
         with ExitStack() as stack:
@@ -121,7 +124,8 @@ class LinuxLinks:
                 namespace = stack.enter_context(_opened(endpoint))
             except LinkFailed:
                 return False
-            return _asked(partial(_is_attached, endpoint=endpoint, namespace=namespace))
+            work = partial(_is_attached, endpoint=endpoint, namespace=namespace)
+            return _asked(partial(work, hairpin=self._hairpin))
 
 
 def _asked(work: Callable[[IPRoute], T]) -> T:
@@ -251,15 +255,16 @@ def _plugged(cable: ifinfmsg) -> bool:
 def _plug_in(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool) -> bool:
     """A cable that was complete stays up when its bridge goes, with all that is inside."""
     bridge, cable = _seen_bridge(links, endpoint.network), find(links, cable_name(endpoint))
-    if cable is None or cable.get_attr("IFLA_MASTER") or not cable["flags"] & _IFF_UP:
+    if cable is None or not cable["flags"] & _IFF_UP:
+        return False
+    if cable.get_attr("IFLA_MASTER") not in (None, bridge["index"]):
         return False
     if cable.get_attr("IFLA_LINK_NETNSID") != links.get_netnsid(fd=namespace)["nsid"]:
         return False
     name = cable_name(endpoint)
     with translated(f"cable {name!r} can't be joined to bridge {endpoint.network.bridge!r}"):
         links.link("set", index=cable["index"], master=bridge["index"])
-        if hairpin:
-            links.brport("set", index=cable["index"], mode=1)
+        links.brport("set", index=cable["index"], mode=int(hairpin))
     wait_until_sending(links, endpoint.network.bridge)
     _introduce(endpoint)
     return True
@@ -336,14 +341,19 @@ def _in_subnets(
             yield ip_interface(f"{ip}/{subnet.prefixlen}")
 
 
-def _is_attached(links: IPRoute, endpoint: Endpoint, namespace: int) -> bool:
+def _is_attached(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool) -> bool:
     cable, bridge = find(links, cable_name(endpoint)), find(links, endpoint.network.bridge)
     if cable is None or bridge is None or not _plugged(cable):
         return False
-    if cable.get_attr("IFLA_MASTER") != bridge["index"]:
+    if cable.get_attr("IFLA_MASTER") != bridge["index"] or _sends_back(cable) != hairpin:
         return False
     there = links.get_netnsid(fd=namespace)["nsid"]
     return bool(cable.get_attr("IFLA_LINK_NETNSID") == there)
+
+
+def _sends_back(cable: ifinfmsg) -> bool:
+    """Whether a bridge's port is in hairpin mode."""
+    return bool(cable.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_MODE"))
 
 
 def _random_hardware_address() -> str:
