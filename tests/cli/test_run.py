@@ -377,6 +377,18 @@ def test_a_private_daemon_does_not_outlive_a_killed_command(stub: Stub) -> None:
     assert stub.ended()["asked"] == ALL[1:5]
 
 
+def test_the_command_does_not_outlive_a_killed_run(daemon: FakeServer) -> None:
+    """Nobody could reach it any more, nor it anybody."""
+    process = start([*WEB, "sh", "-c", "echo $$; exec sleep 30"], socket=str(daemon.path))
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    process.kill()
+    try:
+        eventually(lambda: not Path(f"/proc/{command}").exists(), "the command's end")
+    finally:
+        done(process)
+
+
 def test_the_private_daemon_hears_nothing_of_the_terminal(stub: Stub) -> None:
     process = start([*WEB, "sh", "-c", "trap '' INT; echo begun; read x"], stub.command())
     assert process.stdout is not None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, NoReturn
 
 from hostports.cli.output import printable
-from hostports.cli.signals import Signals, blocked
+from hostports.cli.signals import Signals, blocked, end_with_parent
 from hostports.errors import HostportsError, NotPermitted
 
 #: <linux/sched.h>; os.unshare came with Python 3.12.
@@ -23,8 +23,8 @@ _BY_SIGNAL: Final = 128
 class Contained:
     """A child in a new network namespace that waits until it may become its command.
 
-    It has our terminal and stays in our process group. Leaving the context manager ends a child
-    that still waits.
+    It has our terminal and stays in our process group, and is ended if we are killed. Leaving the
+    context manager ends a child that still waits.
     """
 
     def __init__(self, pid: int, go: int) -> None:
@@ -92,6 +92,7 @@ def contain(cmd: Sequence[str], signals: Signals) -> Contained:
 def _become(cmd: Sequence[str], libc: ctypes.CDLL, tell: int, may_go: int) -> NoReturn:
     """In the child: leave our namespace, wait, and be the command; never return."""
     try:
+        end_with_parent()  # and who has died before doesn't let us go
         failed = ctypes.get_errno() if libc.unshare(_CLONE_NEWNET) else 0
         os.write(tell, bytes([failed]))
         if not failed and os.read(may_go, 1):

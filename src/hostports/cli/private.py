@@ -1,8 +1,6 @@
 """A daemon of one's own, for as long as one command runs."""
 
-import ctypes
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +8,9 @@ from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from hostports.cli.signals import end_with_parent
 from hostports.errors import HostportsError, NotPermitted
 
-#: <linux/prctl.h>: a signal for when the parent dies, whatever it dies of.
-_PR_SET_PDEATHSIG: Final = 1
 #: Who takes this long to take everything down hangs.
 _PATIENCE_S: Final = 60.0
 #: Lines of the daemon's log that are shown where it doesn't start.
@@ -47,11 +44,10 @@ def private_daemon(command: Sequence[str], complain: Callable[[str], None]) -> I
 
 
 def _started(command: Sequence[str], directory: str, log: Path) -> "Popen[str]":
-    libc = ctypes.CDLL(None)
     ours = os.getpid()
 
     def end_with_us() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        end_with_parent()
         if os.getppid() != ours:
             os._exit(1)
 

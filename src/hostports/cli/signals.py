@@ -1,5 +1,6 @@
 """Signals while `run` prepares, runs and takes down."""
 
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,16 @@ _FROM_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
 _FROM_ELSEWHERE: Final = (signal.SIGTERM, signal.SIGHUP)
 #: Ignored by Python itself, which no other program expects.
 _OF_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+#: <linux/prctl.h>: a signal for when the parent dies, whatever it dies of.
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process, and what it becomes, by SIGTERM when its parent dies.
+
+    A parent that has died before is not noticed.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Terminated(Exception):
