@@ -4,32 +4,43 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+#: Bytes of a number and of a path, which is what notes are.
+_LONGEST: Final = 20 + 4096
 
 
 class Locked(Exception):
-    """Another process has the lock; `holder` is it, as `` (pid 812)``, or empty while it begins."""
+    """Another process has the lock; `holder` is it, as `` (pid 812)``, or empty while it begins.
 
-    def __init__(self, holder: str) -> None:
-        super().__init__(holder)
+    `note` is what it has to say.
+    """
+
+    def __init__(self, holder: str, note: str) -> None:
+        super().__init__(holder, note)
         self.holder = holder
+        self.note = note
 
 
-def lock(path: Path) -> int:
+def lock(path: Path, note: str = "") -> int:
     """Lock a file, which is made if it isn't there, for as long as the descriptor is open.
 
-    It ends with the process, however that ends. Raises `Locked`, or `OSError`.
+    It ends with the process, however that ends; those that are refused are told a `note`. Raises
+    `Locked`, or `OSError`.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            pid = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            pid, _, said = (
+                os.pread(descriptor, _LONGEST, 0).decode(errors="replace").partition("\n")
+            )
             os.close(descriptor)
-            raise Locked(f" (pid {pid})" if pid else "") from None
+            raise Locked(f" (pid {pid})" if pid else "", said.removesuffix("\n")) from None
         if _is_at(descriptor, path):
             os.truncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
             return descriptor
         os.close(descriptor)
 

@@ -6,32 +6,38 @@ from signal import SIGKILL
 
 import pytest
 
-from hostports.daemon.sole import claim_namespace
+from hostports.daemon.sole import claimed_namespace
 from hostports.errors import DaemonThere
 from tests.netns.namespaces import namespace
 
 CLAIM_AND_SLEEP = """
 import sys, time
 from pathlib import Path
-from hostports.daemon.sole import claim_namespace
-claim = claim_namespace(Path(sys.argv[1]))
-print("claimed", flush=True)
-time.sleep(60)
+from hostports.daemon.sole import claimed_namespace
+with claimed_namespace("/run/s", Path(sys.argv[1])):
+    print("claimed", flush=True)
+    time.sleep(60)
 """
 
 
+def claim(locks: Path) -> None:
+    """Claim it for a moment."""
+    with claimed_namespace("/run/other", locks):
+        pass
+
+
 def test_a_network_namespace_has_one_daemon(tmp_path: Path) -> None:
-    claim = claim_namespace(tmp_path)
-    with pytest.raises(DaemonThere, match=f"pid {os.getpid()}"):
-        claim_namespace(tmp_path)
-    with namespace() as other, other.entered():
-        claim_namespace(tmp_path).close()
-    claim.close()
-    claim_namespace(tmp_path).close()
+    with claimed_namespace("/run/s", tmp_path):
+        refused = rf"pid {os.getpid()}\).*; use --socket /run/s, or stop it"
+        with pytest.raises(DaemonThere, match=refused):
+            claim(tmp_path)
+        with namespace() as other, other.entered():
+            claim(tmp_path)
+    claim(tmp_path)
 
 
 def test_nothing_stays_of_a_claim(tmp_path: Path) -> None:
-    claim_namespace(tmp_path / "locks").close()
+    claim(tmp_path / "locks")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -41,6 +47,6 @@ def test_the_claim_of_a_killed_daemon_is_void(tmp_path: Path) -> None:
         assert process.stdout
         assert process.stdout.readline() == "claimed\n"
         with pytest.raises(DaemonThere, match=f"pid {process.pid}"):
-            claim_namespace(tmp_path)
+            claim(tmp_path)
         process.send_signal(SIGKILL)
-    claim_namespace(tmp_path).close()
+    claim(tmp_path)

@@ -218,9 +218,13 @@ def test_everything_goes_with_the_endpoint_and_the_network(made: Site) -> None:
         assert name not in [each["name"] for each in made.client.endpoints()["endpoints"]]
 
 
+def second_folder(made: Site) -> Path:
+    return made.daemon.folder / "second"
+
+
 def second_daemon(made: Site) -> str:
     """Why a daemon with a record of its own doesn't start in the same network namespace."""
-    folder = str(made.daemon.folder / "second")
+    folder = str(second_folder(made))
     paths = ["--state", folder, "--run", folder, "--socket", f"{folder}/api.sock"]
     said = made.daemon.command("daemon", *paths)
     assert (said.returncode, said.stdout) == (4, "")
@@ -230,7 +234,10 @@ def second_daemon(made: Site) -> str:
 
 def test_two_daemons_would_undo_each_others_rules_so_one_does_not_start(made: Site) -> None:
     made.publish("nat1", "8080:80")
-    assert f"pid {made.daemon.process.pid}" in second_daemon(made)
+    said = second_daemon(made)
+    assert f"pid {made.daemon.process.pid}" in said
+    assert f"use --socket {made.daemon.socket}, or stop it" in said
+    assert not second_folder(made).exists()
     made.daemon.stop()
     assert "doesn't run" in second_daemon(made)
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
@@ -351,7 +358,9 @@ def test_removals_tell_of_the_ports_that_went_along(made: Site) -> None:
     ]
 
 
-def test_the_configuration_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+def test_the_configuration_is_read_again_and_a_bad_one_changes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "hostports.toml"
     file.write_text("")
     with site(tmp_path, "--config", str(file)) as made:
@@ -365,6 +374,10 @@ def test_the_configuration_is_read_again_and_a_bad_one_changes_nothing(tmp_path:
         assert made.answers(direct, Probe("host", "127.0.0.1", 8080)) == ["nat1", "nat1"]
         file.write_text("allow_direct_routing = 7\n")
         made.daemon.process.send_signal(SIGHUP)
+        said = ""
+        while "direct_routing = 7" not in said:
+            said += capfd.readouterr().err
+        assert f"settings stay as they are, those of {file} can't be taken: " in said
         assert made.client.health()["status"] == "ok"
         assert made.answers(direct) == ["nat1"]
         file.write_text("")

@@ -9,7 +9,6 @@ from hostports.core.rules.data import Settings
 from hostports.daemon.config import Config, FirewallChoice
 from hostports.daemon.relay import RelayKeeper
 from hostports.daemon.rootless import port_driver
-from hostports.daemon.sole import Claim, claim_namespace
 from hostports.engine import Edges, Engine
 from hostports.engine.registry import Registry
 from hostports.engine.restart import Return, bring_back
@@ -48,7 +47,6 @@ _MAKERS: Final[Mapping[FirewallChoice, firewalls.Maker]] = {
 class Composition:
     """The parts that the daemon's life concerns, and what did not come back at the start."""
 
-    claim: Claim
     registry: Registry
     store: SqliteStore
     firewall: firewalls.RealFirewall
@@ -83,8 +81,6 @@ def compose(config: Config, around: Callable[[Edges], Edges] = lambda edges: edg
 
 
 def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack) -> Composition:
-    claim = claim_namespace()
-    undo.push(claim.close)
     wait_for_orphans()
     store = SqliteStore(config.state_file)
     undo.push(store.close)
@@ -112,7 +108,6 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     returned = bring_back(registry, state)
     sockets.disinherit()
     return Composition(
-        claim,
         registry,
         store,
         firewall,

@@ -24,6 +24,7 @@ from hostports.daemon.follow import following
 from hostports.daemon.memory import expect_large_requests
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
+from hostports.daemon.sole import claimed_namespace
 from hostports.daemon.tasks import Tasks
 from hostports.daemon.watch import watching
 from hostports.engine.restart import Return, serve_again
@@ -75,11 +76,21 @@ class Daemon:
         self._tasks = Tasks()
 
     async def live(self) -> None:
-        """Bring back what is recorded, serve until told to stop, and go."""
+        """Claim the network namespace, live in it, and go."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        with _listening(self._config) as listening:
+        given = systemd.listening_socket()
+        socket_path = given.getsockname() if given else self._config.api_socket.absolute()
+        # Before anything is made, or a daemon that is refused would leave it.
+        with claimed_namespace(str(socket_path)):
+            await self._live(given)
+            await self._go()
+
+    async def _live(self, given: socket.socket | None) -> None:
+        """Bring back what is recorded, and serve until told to stop."""
+        loop = asyncio.get_running_loop()
+        with _listening(self._config, given) as listening:
             made = self._composition = await asyncio.to_thread(self._compose, self._config)
             self._service = RegistryService(made.registry, made.inspection, made.tracing)
             self._report(self._composition.returned)
@@ -91,7 +102,6 @@ class Daemon:
                 following(self._service, made.address_watch()),
             ):
                 await self._serve(listening)
-        await self._go()
 
     async def _serve(self, listening: socket.socket) -> None:
         served = application(self._service, __version__, relay=self._config.relay)
@@ -118,7 +128,6 @@ class Daemon:
         finally:
             self._service.close()
             self._composition.store.close()
-            self._composition.claim.close()
         log.info("stopped")
 
     def _report(self, returned: Return) -> None:
@@ -164,19 +173,24 @@ class Daemon:
         self._tasks.start(self._reread())
 
     async def _reread(self) -> None:
-        """SIGHUP: read the configuration again, and make the firewall anew."""
-        config = load(self._flags)
-        self._composition.registry.default_host_ip = config.default_host_ip
+        """SIGHUP: read the configuration again, and make the firewall anew; or keep both."""
         firewall = self._composition.firewall
-        # The relay that is there stays, or stays away, until the next start.
-        wanted = replace(settings(config), relay=self._config.relay)
-        await self._service.change(partial(firewall.reconfigure, wanted))
+        try:
+            config = load(self._flags)
+            # The relay that is there stays, or stays away, until the next start.
+            wanted = replace(settings(config), relay=self._config.relay)
+            await self._service.change(partial(firewall.reconfigure, wanted))
+        except HostportsError as error:
+            file = self._flags.get("config", "flags")
+            log.warning("settings stay as they are, those of %s can't be taken: %s", file, error)
+            return
+        self._composition.registry.default_host_ip = config.default_host_ip
         self._service.tell(Happening.FIREWALL_REBUILT)
         log.info("configuration read again")
 
 
-def _listening(config: Config) -> socket.socket:
-    """The API's socket: systemd's, or one of our own.
+def _listening(config: Config, given: socket.socket | None) -> socket.socket:
+    """The API's socket: systemd's, if it has given one, or one of our own.
 
     Raises `DaemonThere`, `NotPermitted` or `ServingFailed`.
     """
@@ -185,7 +199,7 @@ def _listening(config: Config) -> socket.socket:
     try:
         for folder in (config.run, path.parent):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if given := systemd.listening_socket():
+        if given is not None:
             return given
         made = listening_at(path, _SOCKET_MODE)
         os.chown(path, -1, group)
@@ -196,7 +210,7 @@ def _listening(config: Config) -> socket.socket:
 
 def _not_served(path: Path, error: OSError) -> HostportsError:
     if error.errno == errno.EADDRINUSE:
-        mend = "stop it, or choose another --socket"
+        mend = "stop it, or choose another --run and --socket"
         return DaemonThere(f"another daemon serves at {path}", mend)
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermitted(f"{path} can't be made: {error.strerror}", "run as root")

@@ -1,7 +1,8 @@
 """One daemon for each network namespace: two would undo each other's rules."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,39 +13,35 @@ from hostports.lockfile import Locked, lock
 _NAMESPACE: Final = Path("/proc/self/ns/net")
 
 
-class Claim:
-    """A locked file, called after the number of the network namespace."""
+@contextmanager
+def claimed_namespace(socket: str, locks: Path | None = None) -> Iterator[None]:
+    """For the length of a block, be the only daemon of this network namespace, serving at a socket.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
-        self._descriptor = descriptor
+    The lock is a file called after the namespace's number, where only whom the namespace belongs to
+    may write: with a lock that others could take, they could keep the daemon from starting.
 
-    def close(self) -> None:
-        """Leave the namespace to others."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-        os.close(self._descriptor)
-        with suppress(OSError):  # others have theirs in it
-            self._path.parent.rmdir()
-
-
-def claim_namespace(locks: Path | None = None) -> Claim:
-    """Be the only daemon of this network namespace.
-
-    The locks are where only whom the namespace belongs to may write: with a lock that others could
-    take, they could keep the daemon from starting.
-
-    Raises `DaemonThere`, which names the other one's process, or `NotPermitted`.
+    Raises `DaemonThere`, which names the other one's process and socket, or `NotPermitted`.
     """
-    locks = locks or run_folder()
-    path = locks / f"netns-{_NAMESPACE.stat().st_ino}.lock"
+    path = (locks or run_folder()) / f"netns-{_NAMESPACE.stat().st_ino}.lock"
+    descriptor = _locked(path, socket)
     try:
-        locks.mkdir(mode=0o755, parents=True, exist_ok=True)
-        return Claim(path, lock(path))
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+        with suppress(OSError):  # others have theirs in it
+            path.parent.rmdir()
+
+
+def _locked(path: Path, socket: str) -> int:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return lock(path, socket)
     except Locked as locked:
+        its = f"--socket {locked.note}" if locked.note else "its --socket"
         raise DaemonThere(
-            f"another daemon{locked.holder} serves this network namespace",
-            "use its --socket, or stop it; for several `hostports run`, start `hostports daemon`",
+            f"another daemon{locked.holder} serves this network namespace", f"use {its}, or stop it"
         ) from None
     except OSError as error:
         raise NotPermitted(f"{path} can't be made: {error.strerror}", "run as root") from error
