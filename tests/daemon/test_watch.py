@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from select import select
 from time import monotonic
 
 import pytest
@@ -249,6 +250,24 @@ def test_a_container_that_ends_is_no_trouble(caplog: pytest.LogCaptureFixture) -
         made.gone.tell(["hpv-web"])
         await until(lambda: "not attached any more" in caplog.text)
         assert {each.levelname for each in caplog.records} == {"INFO"}
+
+    with caplog.at_level(logging.INFO):
+        on_a_host(test)
+
+
+def test_a_container_that_ends_and_is_removed_is_not_even_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As what `run` has started."""
+
+    async def test(made: Host) -> None:
+        await made.service.add_endpoint(EndpointRequest("lab", "db", "/run/netns/db"))
+        made.links.gone |= {NETNS, "/run/netns/db"}
+        made.gone.tell(["hpv-web", "hpv-db"])
+        await until(lambda: not select([made.gone.fileno()], [], [], 0)[0])
+        await made.service.remove_endpoint("web")
+        await until(lambda: "not attached any more" in caplog.text)
+        assert NETNS not in caplog.text
 
     with caplog.at_level(logging.INFO):
         on_a_host(test)

@@ -134,15 +134,21 @@ class Watcher:
         self._tasks.start(self._heal_links(gone))
 
     async def _heal_links(self, gone: Sequence[str]) -> None:
+        if await self._restore_links(gone):
+            # Mostly a container that has ended, and is about to be removed.
+            await asyncio.sleep(RETRY_S)
+            for failure in await self._restore_links(gone):
+                log.info("not attached any more: %s", failure)
+
+    async def _restore_links(self, gone: Sequence[str]) -> Sequence[HostportsError]:
+        """Make again what has gone, and tell; what went wrong."""
         work = partial(heal_links, self._service.registry, gone)
         made, failures = await self._service.change(work)
         if made:
             said = f"made again, after somebody removed it: {', '.join(made)}"
             log.warning("%s", said)
             self._service.tell(Happening.LINKS_RESTORED, message=said)
-        for failure in failures:
-            # Mostly a container that has ended, and took its end of the cable along.
-            log.info("not attached any more: %s", failure)
+        return failures
 
     async def _look_now_and_then(self) -> None:
         """Changes that nobody told of; counting is enough for that."""
