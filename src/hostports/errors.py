@@ -71,14 +71,17 @@ class PortPublished(PortError):
     kind = Kind.CONFLICT
 
     def __init__(self, wanted: Sequence[str], holders: Mapping[str, str]) -> None:
-        taken = " and ".join(
-            f"{address} is published by endpoint {endpoint!r}"
-            for address, endpoint in holders.items()
+        taken: dict[str, list[str]] = {}
+        for address, endpoint in holders.items():
+            taken.setdefault(endpoint, []).append(address)
+        message = " and ".join(
+            f"{' and '.join(addresses)} {'are' if addresses[1:] else 'is'} published by endpoint "
+            f"{endpoint!r}"
+            for endpoint, addresses in taken.items()
         )
-        super().__init__(
-            f"{' and '.join(wanted)} can't be published: {taken}",
-            "publish another port or unpublish that one",
-        )
+        if list(wanted) not in taken.values():
+            message = f"{' and '.join(wanted)} can't be published: {message}"
+        super().__init__(message, "publish another port or unpublish that one")
 
 
 class HostPortInUse(PortError):

@@ -121,7 +121,7 @@ def test_conflicts_name_the_holder(web: Api) -> None:
     web.made("/v1/endpoints/web/ports", {"specs": ["8080:80"]})
     answer = web.call("POST", "/v1/endpoints/web/ports", {"specs": ["8080:81"]})
     assert (answer.status, answer.code) == (409, "conflict")
-    assert "0.0.0.0:8080/tcp is published by endpoint 'web'" in answer.message
+    assert "0.0.0.0:8080/tcp and [::]:8080/tcp are published by endpoint 'web'" in answer.message
 
 
 def test_a_pool_without_a_free_port_is_exhausted(web: Api) -> None:

@@ -118,7 +118,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         {"specs": ["80"], "proxy_protocol": "v1"},
         "'proxy_protocol': it can't be 'v1'; write v2 or null",
     ),
-    ("POST", PORTS, {"specs": ["80"], "allow_from": ["all"]}, "'all': it is no IP address; write"),
+    (
+        "POST",
+        PORTS,
+        {"specs": ["80"], "allow_from": ["all"]},
+        "'all': it is neither a subnet nor an address; write",
+    ),
     (
         "POST",
         PORTS,

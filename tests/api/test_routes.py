@@ -80,7 +80,7 @@ def test_every_field_of_a_network_is_taken(api: Api) -> None:
     wanted = {
         "name": "other",
         "bridge": "br7",
-        "subnets": ["192.0.2.0/24"],
+        "subnets": ["192.0.2.0/24", "2001:db8:1::/64"],
         "gateway_mode_ipv4": "routed",
         "gateway_mode_ipv6": "isolated",
         "host_ipv4": "198.51.100.7",

@@ -121,6 +121,11 @@ def test_every_error_of_a_release_has_a_line(server: FakeServer, cli: Cli) -> No
     assert cli("endpoint", "rm", "web").err == "hostports: one\nhostports: two\n"
 
 
+def test_specs_are_not_required_where_the_endpoint_is_missing(cli: Cli) -> None:
+    """They may come from a compose file."""
+    assert "SPEC" not in cli("publish").err
+
+
 def test_what_a_terminal_would_obey_is_shown_instead(server: FakeServer, cli: Cli) -> None:
     """A process may call itself what it wants, and messages name processes."""
     server.on("GET /v1/ports", refusal(409, "conflict", "held by \x1b[31m\x07é", ""))

@@ -53,9 +53,13 @@ def test_a_conflict_names_every_address_in_the_way_and_its_endpoint(
         allocator.allocate(Protocol.TCP, [WILDCARD, WILDCARD6], PortRange.single(80))
     assert str(caught.value) == (
         "0.0.0.0:80/tcp and [::]:80/tcp can't be published: "
-        "192.0.2.10:80/tcp is published by endpoint 'web' and "
-        "[fd00::2]:80/tcp is published by endpoint 'web'; "
+        "192.0.2.10:80/tcp and [fd00::2]:80/tcp are published by endpoint 'web'; "
         "publish another port or unpublish that one"
+    )
+    with pytest.raises(PortPublished) as caught:
+        allocator.allocate(Protocol.TCP, [LAN, LAN6], PortRange.single(80))
+    assert caught.value.message == (
+        "192.0.2.10:80/tcp and [fd00::2]:80/tcp are published by endpoint 'web'"
     )
 
 

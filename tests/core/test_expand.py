@@ -208,7 +208,7 @@ def test_what_only_the_relay_can_do_is_refused_without_it(
 ) -> None:
     with pytest.raises(UnusableValue) as caught:
         expand(request_, Circumstances(relay=False))
-    assert str(caught.value) == f"{message}; switch the relay on"
+    assert str(caught.value) == f"{message}; start the daemon without --no-relay"
 
 
 def following(specs: list[PortSpec]) -> Circumstances:

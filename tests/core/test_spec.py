@@ -108,7 +108,12 @@ def test_no_host_port_or_port_0_asks_for_a_dynamic_one(text: str) -> None:
         ("80/tcp/udp", "one spec has one protocol", "give one -p for each protocol"),
         ("80/icmp", "'icmp' is no protocol whose ports can be published", "write tcp, udp or sctp"),
         ("65536:80", "the host port '65536' is too large", "the largest is 65535"),
-        ("http:80", "'http' is no host port", "write a number from 0 to 65535"),
+        ("80x:80", "'80x' is no host port", "write a number from 0 to 65535"),
+        (
+            "br-lan:53/udp",
+            "'br-lan' is no host port",
+            "write a number from 0 to 65535, or br-lan::53/udp if it is an interface",
+        ),
         ("8080:", "the container port is missing", "write 80, or 8080:80 with a host port"),
         ("", "the container port is missing", "write 80, or 8080:80 with a host port"),
         (

@@ -54,7 +54,12 @@ def source(text: str) -> IPNetwork:
     """Whom an allowlist lets through: a subnet, or one address. Raises `UnusableValue`."""
     if "/" in text:
         return subnet(text)
-    return ip_interface(address(text)).network
+    try:
+        return ip_interface(address(text)).network
+    except UnusableValue:
+        raise UnusableValue(
+            text, "it is neither a subnet nor an address", "write 192.0.2.0/24 or 192.0.2.1"
+        ) from None
 
 
 def _without_zone(text: str) -> str:

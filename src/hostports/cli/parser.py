@@ -295,7 +295,8 @@ def _endpoint_name(parser: Parser) -> None:
 
 def _publish(parser: Parser) -> None:
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument("specs", metavar="SPEC", nargs="*", help=_SPEC)
+    # With a default it isn't said to be required where the endpoint is missing.
+    parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=_SPEC)
     parser.add_argument("--compose", metavar="FILE", help="publish a service's ports: of this file")
     parser.add_argument("--service", metavar="SERVICE", help="its name (default: ENDPOINT)")
     _publish_options(parser)

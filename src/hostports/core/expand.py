@@ -168,7 +168,9 @@ def _refuse_unusable(request: PublishRequest, around: Circumstances) -> None:
     if request.mode is PublishMode.RELAY and not around.relay:
         asked = request.proxy_protocol or request.mode
         what = "the PROXY protocol" if request.proxy_protocol else "this publish mode"
-        raise UnusableValue(asked.value, f"{what} needs the relay", "switch the relay on")
+        raise UnusableValue(
+            asked.value, f"{what} needs the relay", "start the daemon without --no-relay"
+        )
     if around.driver.hides_clients and (request.allow_from or request.proxy_protocol):
         wanted = request.allow_from[0] if request.allow_from else "the PROXY protocol"
         raise UnusableValue(

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from hostports.errors import NameTaken, NoAddressFree, UnusableValue
 from hostports.model.address import Family, IPAddress, IPNetwork, family
-from hostports.model.links import HostLinks
+from hostports.model.links import HostLinks, Interface
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode, refuse_unusable_name
 
 #: Where free subnets are looked for, the first first; neither Docker nor Podman begin there.
@@ -22,6 +22,8 @@ _MOST_SUBNETS: Final = 1 << 16
 #: Addresses of a subnet that are looked at; more endpoints than this a bridge doesn't bear.
 _MOST_ENDPOINTS: Final = 1 << 16
 _LONGEST_INTERFACE: Final = 15
+#: What can be done with an interface that is no bridge.
+_PORTS_ONLY: Final = "publish ports of what is behind it with --ports-only"
 
 Address = TypeVar("Address", IPv4Address, IPv6Address)
 
@@ -99,18 +101,17 @@ def decide_network(
     bridge = request.bridge or bridge_name(request.name)
     _refuse_taken(request.name, bridge, others)
     if request.ports_only:
-        return _somebody_elses(request)
+        return _somebody_elses(request, links)
     if request.existing_bridge:
-        subnets = request.subnets or _subnets_of(bridge, links)
+        there = _existing(bridge, links, ports_only=False)
+        subnets = request.subnets or _subnets_of(bridge, there)
     else:
-        if bridge in links.interfaces:
-            raise NameTaken(
-                f"interface {bridge!r} is there already",
-                "choose another --bridge, or use it with --existing-bridge",
-            )
+        _refuse_existing(bridge, links)
         subnets = request.subnets or _free_subnets(request.name, others, links)
         _refuse_overlap(subnets, others, links)
     ipv4, ipv6 = _by_family(subnets)
+    _refuse_source(request.host_ipv4, request.name, ipv4)
+    _refuse_source(request.host_ipv6, request.name, ipv6)
     return BridgeNetwork(
         name=request.name,
         gateway_mode_ipv4=request.gateway_mode_ipv4,
@@ -128,7 +129,7 @@ def decide_network(
     )
 
 
-def _somebody_elses(request: NetworkRequest) -> BridgeNetwork:
+def _somebody_elses(request: NetworkRequest, links: HostLinks) -> BridgeNetwork:
     """A network of which only ports are published; what else is asked for is not ours to do."""
     wanted = NetworkRequest(
         request.name,
@@ -146,6 +147,7 @@ def _somebody_elses(request: NetworkRequest) -> BridgeNetwork:
             "--ports-only leaves all but ports to others",
             "give --bridge alone, or leave --ports-only out",
         )
+    _existing(request.bridge, links, ports_only=True)
     return BridgeNetwork(
         request.name, bridge=request.bridge, masquerade=False, existing=True, ports_only=True
     )
@@ -200,16 +202,35 @@ def _refuse_taken(name: str, bridge: str, others: Iterable[BridgeNetwork]) -> No
             raise NameTaken(f"network {name!r} is there already", "choose another name")
         if other.bridge == bridge:
             raise NameTaken(
-                f"bridge {bridge!r} is network {other.name!r}'s", "choose another --bridge"
+                f"bridge {bridge!r} belongs to network {other.name!r}", "choose another --bridge"
             )
 
 
-def _subnets_of(bridge: str, links: HostLinks) -> tuple[IPNetwork, ...]:
-    """The first subnet of each family that somebody else's bridge has; not its link-local one."""
+def _refuse_existing(bridge: str, links: HostLinks) -> None:
+    """Where an interface is, no bridge can be made; what else can be done with it is told."""
+    if found := links.interfaces.get(bridge):
+        use = "use it with --existing-bridge" if found.bridge else _PORTS_ONLY
+        raise NameTaken(
+            f"interface {bridge!r} is there already", f"choose another --bridge, or {use}"
+        )
+
+
+def _existing(bridge: str, links: HostLinks, *, ports_only: bool) -> Interface:
+    """An interface of somebody else's, which has to be a bridge unless it is for ports only."""
     found = links.interfaces.get(bridge)
-    if found is None or not found.bridge:
-        raise UnusableValue(bridge, "there is no such bridge", "make it first, or name another one")
-    subnets = {each.version: each for each in reversed(found.subnets) if not each.is_link_local}
+    if found is None:
+        what = "interface" if ports_only else "bridge"
+        raise UnusableValue(
+            bridge, f"there is no such {what}", "make it first, or name another one"
+        )
+    if not (found.bridge or ports_only):
+        raise UnusableValue(bridge, "it is no bridge", f"name one, or {_PORTS_ONLY}")
+    return found
+
+
+def _subnets_of(bridge: str, there: Interface) -> tuple[IPNetwork, ...]:
+    """The first subnet of each family that somebody else's bridge has; not its link-local one."""
+    subnets = {each.version: each for each in reversed(there.subnets) if not each.is_link_local}
     if not subnets:
         raise UnusableValue(bridge, "the bridge has no address", "give the network a --subnet")
     return tuple(subnets.values())
@@ -305,13 +326,23 @@ def _refuse_unfit(subnet: IPNetwork) -> None:
         raise UnusableValue(str(subnet), "it has no room for endpoints", "give a larger subnet")
 
 
+def _refuse_source(ip: IPAddress | None, network: str, subnet: IPNetwork | None) -> None:
+    """Outgoing traffic has a source address of a family that the network has."""
+    if ip is not None and subnet is None:
+        raise UnusableValue(
+            str(ip),
+            f"network {network!r} has no IPv{ip.version}",
+            f"leave --host-ipv{ip.version} out",
+        )
+
+
 def _refuse_address(ip: IPAddress, network: BridgeNetwork, taken: Mapping[IPAddress, str]) -> None:
     if network.ports_only:
         _refuse_special(ip)
     else:
         _refuse_outside(ip, network)
     if ip in taken:
-        raise NameTaken(f"{ip} is endpoint {taken[ip]!r}'s", "choose another address")
+        raise NameTaken(f"{ip} belongs to endpoint {taken[ip]!r}", "choose another address")
 
 
 def _refuse_special(ip: IPAddress) -> None:
@@ -325,9 +356,11 @@ def _refuse_outside(ip: IPAddress, network: BridgeNetwork) -> None:
     subnet = network.subnet(of)
     if subnet is None:
         raise UnusableValue(
-            str(ip), f"network {network.name!r} has no {of.name}", "leave the address out"
+            str(ip), f"network {network.name!r} has no IPv{ip.version}", "leave the address out"
         )
-    if ip not in subnet or ip == subnet[0] or (of is Family.IPV4 and ip == subnet[-1]):
+    if ip not in subnet:
+        raise UnusableValue(str(ip), f"it is not in {subnet}", "choose another")
+    if ip == subnet[0] or (of is Family.IPV4 and ip == subnet[-1]):
         raise UnusableValue(str(ip), f"it is no endpoint's address in {subnet}", "choose another")
     if ip == network.gateway(of):
         raise UnusableValue(

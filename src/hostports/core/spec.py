@@ -105,6 +105,13 @@ def _container_ports(text: str, word: str) -> _Ports:
 def _host_ports(text: str, word: str) -> _Ports | None:
     if not word:
         return None
+    if word[0].isalpha() and _names_interface(word):
+        container = text.rpartition(":")[2]
+        _refuse(
+            text,
+            f"{quoted(word)} is no host port",
+            f"write a number from 0 to {MAX_PORT}, or {word}::{container} if it is an interface",
+        )
     ports = _ports(text, word, "host port")
     if ports.first == 0 and ports != _DYNAMIC:
         _refuse(text, "a host port range starts at 1 or later", f"write 1-{ports.last}")

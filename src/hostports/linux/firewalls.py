@@ -82,7 +82,7 @@ def whichever(
             refusals.append(error)
     raise FirewallFailed(
         "; and ".join(each.message for each in refusals),
-        "install nftables, or give --firewall none and let the relay do all",
+        "install nftables, or start `hostports daemon --firewall none`, where the relay does all",
     )
 
 
