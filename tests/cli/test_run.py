@@ -131,12 +131,6 @@ def test_a_daemon_that_does_not_start_says_why(stub: Stub, fail: int, status: in
     )
 
 
-def test_two_runs_need_a_daemon_that_was_there_before(stub: Stub) -> None:
-    _, _, said = done(start([*WEB, "echo"], stub.command("--fail", "4")))
-    sentence, _ = said.splitlines()
-    assert sentence.endswith("; for several `hostports run`, start `hostports daemon` first")
-
-
 def test_a_daemon_that_dies_meanwhile_does_not_change_the_commands_status(stub: Stub) -> None:
     pid_file = stub.temporary / "pid"
     kill = ["sh", "-c", f"kill -KILL $(cat {pid_file}); exit 5"]

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from select import select
 from signal import SIGHUP, SIGKILL, SIGTERM
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -264,6 +265,21 @@ def test_run_needs_no_daemon_and_leaves_nothing(tmp_path: Path) -> None:
             process.send_signal(SIGTERM)
             process.wait(PATIENCE_S)
         assert leftovers(lab) == []
+
+
+def test_a_second_run_is_told_of_the_first_ones_daemon_and_how_both_can_run() -> None:
+    with wired() as lab, lab.namespaces["host"].entered():
+        first = [*COMMAND, "run", "--", "sh", "-c", "echo begun; read line"]
+        with subprocess.Popen(first, stdin=PIPE, stdout=PIPE, text=True) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "begun\n"
+            second = [*COMMAND, "run", "--", "true"]
+            said = subprocess.run(second, capture_output=True, text=True, check=False)
+            process.communicate("\n", PATIENCE_S)
+    assert said.returncode == 1
+    assert "another daemon (pid " in said.stderr
+    assert "api.sock" in said.stderr
+    assert "; for several `hostports run`, start `hostports daemon` first" in said.stderr
 
 
 def test_run_uses_the_daemon_that_is_there_and_gives_its_commands_status(made: Site) -> None:

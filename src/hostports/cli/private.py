@@ -17,8 +17,8 @@ _PATIENCE_S: Final = 60.0
 _LINES_SHOWN: Final = 20
 #: Its exit status where it lacks a right.
 _NOT_PERMITTED: Final = 6
-#: And where there is another one, which may be a private one, too.
-_CONFLICT: Final = 4
+#: Its word for the one that keeps it from starting, which may be a private one, too.
+_OTHER: Final = "another daemon"
 #: What systemd says is said to us, not to a daemon of ours.
 _OF_SYSTEMD: Final = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 
@@ -80,15 +80,13 @@ def _take_down(
 
 
 def _await_ready(daemon: "Popen[str]", log: Path) -> None:
-    said = daemon.stdout or ()
-    if any(line.strip() == "ready" for line in said):
+    if any(line.strip() == "ready" for line in daemon.stdout or ()):
         return
     status = daemon.wait()
     kind = NotPermitted if status == _NOT_PERMITTED else HostportsError
-    hint = (
-        "for several `hostports run`, start `hostports daemon` first" if status == _CONFLICT else ""
-    )
-    error = kind(f"no daemon could be started: {_last_line(log) or f'status {status}'}", hint)
+    said = _last_line(log) or f"status {status}"
+    hint = "for several `hostports run`, start `hostports daemon` first" if _OTHER in said else ""
+    error = kind(f"no daemon could be started: {said}", hint)
     for line in _lines(log)[:-1]:
         error.add_note(line)
     raise error
