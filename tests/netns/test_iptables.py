@@ -264,8 +264,10 @@ def test_iptables_does_what_nft_would_where_there_is_no_nft(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert isinstance(firewalls.whichever(Settings(), [], take_over=True), IptablesFirewall)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(FirewallFailed, match=r"nft is not there.*; and iptables-save is not there"):
+    with pytest.raises(FirewallFailed, match=r"nft is not there.*; and iptables-save") as none:
         firewalls.whichever(Settings(), [], take_over=True)
+    # Also `run` says this, which has no --firewall.
+    assert "start `hostports daemon --firewall none`" in none.value.hint
 
 
 def test_what_was_counted_is_told_by_the_host_s_side(iptables: Iptables) -> None:
