@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pyroute2 import netns
 
 from tests.e2e.firewalls import Firewalld, Ufw
 from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, site, wired
-from tests.netns.namespaces import nft
+from tests.netns.namespaces import namespace, nft
 
 #: Host ports, all of container port 80: by NAT, and by the relay alone.
 NAT, RELAY = 8080, 8082
@@ -293,6 +294,26 @@ def test_a_container_that_does_not_listen_is_told(made: Site) -> None:
         assert "nothing in nat1 listens on port 89/tcp" in findings[0]["what"]
     finally:
         made.client.unpublish("nat1", ["8089:89"])
+
+
+def test_an_endpoint_whose_namespace_has_gone_is_told_until_it_is_attached_again(
+    made: Site,
+) -> None:
+    """A namespace that is made anew under its name is another one, until we lay a cable to it."""
+    with namespace() as web:
+        name = web.name
+        made.client.add_endpoint("nat", "web", netns=name)
+        made.publish("web", "8090:80")
+    try:
+        (problem,) = problems(made, 8090)
+        assert problem["what"].startswith("endpoint 'web' is not attached")
+        netns.create(name)
+        assert problems(made, 8090) == [problem]
+        made.client.reload()
+        assert problems(made, 8090) == []
+    finally:
+        made.client.remove_endpoint("web")
+        netns.remove(name)
 
 
 def test_networks_without_ports_are_looked_at_as_well(made: Site) -> None:

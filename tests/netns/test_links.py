@@ -479,7 +479,8 @@ def test_what_is_no_network_namespace_is_refused(lab: Lab, path: str) -> None:
     with pytest.raises(LinkFailed) as caught:
         lab.attach(web)
     assert str(caught.value).startswith(f"namespace {path!r} of endpoint 'e2' can't be used: ")
-    assert str(caught.value).endswith("; start what it belonged to, and add the endpoint anew")
+    assert str(caught.value).endswith("remove the endpoint and add it anew")
+    assert ("`hostports reload`" in str(caught.value)) is not web.of_process
     assert not lab.attached(web)
 
 

@@ -24,7 +24,7 @@ from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
 from hostports.daemon.pages import Pages, ServedPage
 from hostports.engine.follow import follow
-from hostports.engine.heal import forget_strays, heal_links
+from hostports.engine.heal import detached, forget_strays, heal_links
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.engine.restore import Lost
 from hostports.errors import AddressNotOnHost, HostportsError, RelayFailed, ReleaseFailed
@@ -288,6 +288,7 @@ class RegistryService:
             relay is not None,
             silent,
             self.strict_forward_ports,
+            detached(registry),
         )
         namespaces = {each.namespace for each in record.endpoints if each.namespace}
         return findings(self._inspection.read(namespaces), record)

@@ -7,7 +7,7 @@ from hostports.core.gap import strays
 from hostports.core.networks import cable_name
 from hostports.engine.registry import Registry
 from hostports.engine.restart import attach_again, tried
-from hostports.errors import HostportsError
+from hostports.errors import HostportsError, NotPermitted
 from hostports.model.network import BridgeNetwork, Endpoint
 
 
@@ -40,6 +40,25 @@ def heal_links(registry: Registry, gone: Iterable[str]) -> tuple[list[str], list
         if {cable_name(endpoint), ""} & names and endpoint.namespace:
             failures += tried(partial(_attached, registry, endpoint, made))
     return made, failures
+
+
+def detached(registry: Registry) -> list[Endpoint]:
+    """The endpoints whose namespace has gone, or has no cable to its bridge any more.
+
+    What nobody may look at is not among them. Raises `LinkFailed`.
+    """
+    return [
+        each
+        for each in registry.endpoints()
+        if each.namespace and not _seen_attached(registry, each)
+    ]
+
+
+def _seen_attached(registry: Registry, endpoint: Endpoint) -> bool:
+    try:
+        return registry.links.attached(endpoint)
+    except NotPermitted:
+        return True
 
 
 def _restored(registry: Registry, network: BridgeNetwork, made: list[str]) -> None:

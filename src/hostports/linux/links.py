@@ -52,9 +52,8 @@ _MAKING_BRIDGE: Final = {
     errno.EOPNOTSUPP: "load the kernel module bridge",
 }
 _MAKING_CABLE: Final = {errno.EOPNOTSUPP: "load the kernel module veth"}
-_OPENING: Final = dict.fromkeys(
-    (errno.ENOENT, errno.EINVAL), "start what it belonged to, and add the endpoint anew"
-)
+#: What may be said where a namespace has gone.
+_GONE: Final = (errno.ENOENT, errno.EINVAL)
 _ROUTING: Final = {
     errno.EEXIST: "remove the namespace's own default route, or use an --internal network"
 }
@@ -373,7 +372,10 @@ def _refuse_own(endpoint: Endpoint, namespace: int) -> None:
 def _opened(endpoint: Endpoint) -> Iterator[int]:
     """The descriptor of an endpoint's namespace."""
     what = f"namespace {endpoint.namespace!r} of endpoint {endpoint.name!r} can't be used"
-    with translated(what, _OPENING):
+    mend = "remove the endpoint and add it anew"
+    if not endpoint.of_process:
+        mend = f"make it again, and `hostports reload`; or {mend}"
+    with translated(what, dict.fromkeys(_GONE, mend)):
         namespace = open_namespace(endpoint.namespace)
     try:
         yield namespace

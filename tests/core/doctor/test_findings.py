@@ -200,3 +200,28 @@ def test_a_port_on_loopback_is_tried_from_the_host_itself() -> None:
     assert told.what.endswith("reached from this host by the relay")
     told = of(local, findings(load("nobody"), replace(RECORD, bindings=[local], relay=False)))
     assert told.severity is PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("namespace", "mend"),
+    [
+        (
+            "/run/netns/nat1",
+            "make it again, and `hostports reload`; or `hostports endpoint rm nat1`",
+        ),
+        ("/proc/812/ns/net", "`hostports endpoint rm nat1`, which unpublishes its ports, and add"),
+    ],
+)
+def test_an_endpoint_that_nothing_leads_to_is_told_instead_of_its_ports(
+    namespace: str, mend: str
+) -> None:
+    """A process's number may be another one's by now, so its namespace can't be made again."""
+    gone = replace(ENDPOINT, namespace=namespace)
+    first, *others = findings(host(), replace(RECORD, detached=[gone]))
+    assert (first.severity, first.ports) == (
+        PROBLEM,
+        tuple(str(each.host_socket) for each in RECORD.bindings),
+    )
+    assert first.what.startswith("endpoint 'nat1' is not attached")
+    assert first.mend.startswith(mend)
+    assert not any(each.ports for each in others)

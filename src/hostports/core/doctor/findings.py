@@ -34,6 +34,7 @@ class Record:
 
     `lost` are ports that could not be had, and why. `relay` is whether there is one, and `silent`
     why it can't be asked. With `strict_forward_ports` firewalld forwards only for itself.
+    `detached` are endpoints whose namespace or cable has gone.
     """
 
     networks: Sequence[BridgeNetwork] = ()
@@ -43,6 +44,7 @@ class Record:
     relay: bool = True
     silent: HostportsError | None = None
     strict_forward_ports: bool = False
+    detached: Sequence[Endpoint] = ()
 
 
 def findings(condition: Condition, record: Record) -> list[Finding]:
@@ -51,6 +53,7 @@ def findings(condition: Condition, record: Record) -> list[Finding]:
     found = [
         *_ours(host, record),
         *_settings(host, record.networks),
+        *_detached(record),
         *_unfollowed(host),
         *_unpublished(host, record),
         *_ports(host, record),
@@ -80,6 +83,17 @@ _STRICT: Final = (
     "publish with --mode relay and open the ports with `firewall-cmd --add-port`, "
     "or set StrictForwardPorts=no in /etc/firewalld/firewalld.conf"
 )
+
+
+def _detached(record: Record) -> Iterator[Finding]:
+    """Endpoints that nothing leads to, whatever the rules say."""
+    for each in record.detached:
+        what = f"endpoint {each.name!r} is not attached: its namespace has gone, or was made anew"
+        mend = f"`hostports endpoint rm {each.name}`, which unpublishes its ports, and add it anew"
+        if not each.of_process:
+            mend = f"make it again, and `hostports reload`; or {mend}"
+        ports = (str(one.host_socket) for one in record.bindings if one.endpoint == each.name)
+        yield Finding(Severity.PROBLEM, what, mend, ports=tuple(ports))
 
 
 def _settings(host: Host, networks: Sequence[BridgeNetwork]) -> Iterator[Finding]:
@@ -170,14 +184,17 @@ def _example(host: Host, network: BridgeNetwork, of: Family, bridges: set[str]) 
 
 
 def _ports(host: Host, record: Record) -> Iterator[Finding]:
-    """Of each port whether it is reached; those with the same fate in one finding."""
+    """Of each port of an attached endpoint whether it is reached; the same fate is told once."""
     networks = {each.name: each for each in record.networks}
     endpoints = {each.name: each for each in record.endpoints}
     bridges = {each.bridge for each in record.networks}
-    lost = {binding for binding, _ in record.lost}
+    lost, detached = (
+        {binding for binding, _ in record.lost},
+        {each.name for each in record.detached},
+    )
     fates: defaultdict[Finding, list[PortBinding]] = defaultdict(list)
     for binding in record.bindings:
-        if binding in lost or binding.network not in networks:
+        if binding in lost or binding.network not in networks or binding.endpoint in detached:
             continue
         route = Route(host, binding, networks[binding.network], record.relay)
         silence = _silence(host, binding, endpoints)
