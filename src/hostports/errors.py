@@ -116,8 +116,12 @@ class AddressNotOnHost(PortError):
     def __init__(self, address: str) -> None:
         super().__init__(
             f"{address} can't be bound: no interface of this host has that address",
-            "publish on one of `ip addr`, leave the host address out, or wait with --wait-address",
+            "publish on one of `ip addr`, or leave the host address out",
         )
+
+    def offer_to_wait(self) -> None:
+        """Say that the address may be waited for, to somebody who could and did not."""
+        self.hint += ", or wait with --wait-address"
 
 
 class NoAddressToFollow(AddressNotOnHost):
@@ -130,9 +134,7 @@ class NoAddressToFollow(AddressNotOnHost):
             else f"this host has no interface {interface!r}"
         )
         mend = "give it one" if is_there else "name one of `ip link`"
-        PortError.__init__(
-            self, f"{spec} can't be published: {reason}", f"{mend}, or wait with --wait-address"
-        )
+        PortError.__init__(self, f"{spec} can't be published: {reason}", mend)
 
 
 class NotPermitted(HostportsError):

@@ -154,6 +154,7 @@ def test_the_command_is_in_a_namespace_of_its_own_and_the_endpoint_is_it(
 
 def test_what_is_published_is_what_was_asked_for(daemon: FakeServer) -> None:
     words = "--network lab --name web -p 8080:80 -p 53/udp --mode relay --allow-from 10.0.0.0/8"
+    words += " --wait-address 2.5"
     daemon.on("POST /v1/networks/lab/endpoints", answer({}, 201))
     assert at(daemon, "run", *words.split(), "--", "true")[0] == 0
     published = daemon.requests[daemon.asked.index("POST /v1/endpoints/web/ports")]
@@ -162,6 +163,7 @@ def test_what_is_published_is_what_was_asked_for(daemon: FakeServer) -> None:
         "mode": "relay",
         "allow_from": ["10.0.0.0/8"],
         "proxy_protocol": None,
+        "wait_address": 2.5,
     }
     assert "POST /v1/networks" not in daemon.asked  # only the default network is made
 

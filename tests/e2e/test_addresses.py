@@ -31,10 +31,23 @@ def test_an_address_that_never_comes_is_an_error_and_nothing_is_left(made: Site)
         assert made.client.ports()["bindings"] == []
 
 
-def test_the_command_says_how_to_wait(made: Site) -> None:
-    said = made.daemon.command("publish", "nat1", f"{LATER}:8081:80")
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (f"publish nat1 {LATER}:8081:80", True),
+        (f"publish nat1 {LATER}:8081:80 --wait-address 0.3", False),
+        ("publish nat1 none0:8081:80", True),
+        ("plan nat1 none0:8081:80", False),
+        (f"run --network nat -p {LATER}:8081:80 -- true", True),
+        (f"run --network nat -p {LATER}:8081:80 --wait-address 0.3 -- true", False),
+    ],
+)
+def test_only_who_could_wait_and_did_not_is_told_how(
+    made: Site, command: str, *, told: bool
+) -> None:
+    said = made.daemon.command(*command.split())
     assert said.returncode == 2
-    assert "--wait-address" in said.stderr
+    assert ("wait with --wait-address" in said.stderr) is told
 
 
 def test_an_address_is_waited_for_while_other_requests_go_on(made: Site) -> None:

@@ -6,20 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from hostports import __version__
-from hostports.cli import watching
+from hostports.cli import publishing, watching
 from hostports.errors import HostportsError, Kind
 
 _GATEWAY_MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
 #: Columns of a help text at most where $COLUMNS says nothing.
 _WIDTH: Final = 98
-#: What the API allows.
-_MOST_WAITED_S: Final = 3600
 #: How argparse begins to say so, before it lists all commands.
 _NO_COMMAND: Final = "argument COMMAND: invalid choice: "
-_SPEC: Final = (
-    "[hostIP:][hostPort[-end]:]containerPort[-end][/tcp|udp|sctp], as behind docker run -p; "
-    "an interface instead of the address, as eth0:8080:80, stands for all that it ever has"
-)
 
 
 class UsageError(HostportsError):
@@ -190,7 +184,7 @@ def _run(parser: Parser) -> None:
     parser.rest = "cmd"
     parser.usage = (
         "%(prog)s [--network N] [--name E] [-p SPEC]... [--allow-from CIDR]... [--mode MODE]"
-        " -- CMD ARG..."
+        " [--wait-address SECONDS] -- CMD ARG..."
     )
     parser.add_argument(
         "--network", metavar="N", default="default", help="its network (default: default)"
@@ -203,9 +197,10 @@ def _run(parser: Parser) -> None:
         dest="specs",
         action="append",
         default=[],
-        help=f"a port to publish: {_SPEC}; may be given more than once",
+        help=f"a port to publish: {publishing.SPEC}; may be given more than once",
     )
-    _publish_options(parser)
+    publishing.options(parser)
+    publishing.wait_address(parser)
     parser.add_argument(
         "cmd", metavar="CMD", nargs=argparse.REMAINDER, help="what runs inside, with its arguments"
     )
@@ -293,70 +288,6 @@ def _endpoint_name(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="the endpoint's name")
 
 
-def _publish(parser: Parser) -> None:
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    # With a default it isn't said to be required where the endpoint is missing.
-    parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=_SPEC)
-    parser.add_argument("--compose", metavar="FILE", help="publish a service's ports: of this file")
-    parser.add_argument("--service", metavar="SERVICE", help="its name (default: ENDPOINT)")
-    _publish_options(parser)
-    parser.add_argument(
-        "--proxy-protocol",
-        choices=("v2",),
-        help="tell the container its client's address, by the PROXY protocol",
-    )
-
-
-def _publish_now(parser: Parser) -> None:
-    _publish(parser)
-    parser.add_argument(
-        "--wait-address",
-        metavar="SECONDS",
-        type=seconds,
-        default=0,
-        help="wait so long for a host address that isn't there yet (default: not at all)",
-    )
-
-
-def seconds(text: str) -> float:
-    """A time to wait, in words. Raises `ValueError`."""
-    found = float(text)
-    if not 0 <= found <= _MOST_WAITED_S:
-        raise ValueError(text)
-    return found
-
-
-def _publish_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--mode",
-        choices=("nat", "relay"),
-        default="nat",
-        help="nat: by the kernel, the relay for the rest; relay: by a listening socket of the "
-        "host alone, which its INPUT rules decide about (default: nat)",
-    )
-    parser.add_argument(
-        "--allow-from",
-        metavar="CIDR",
-        action="append",
-        default=[],
-        help="let only these sources in; may be given more than once",
-    )
-
-
-def _unpublish(parser: Parser) -> None:
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument("specs", metavar="SPEC", nargs="*", help=f"what to unpublish: {_SPEC}")
-    parser.add_argument("--all", action="store_true", help="unpublish all its ports")
-    parser.add_argument("--kill", action="store_true", help="end established TCP connections, too")
-
-
-def _port(parser: Parser) -> None:
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument(
-        "port", metavar="PORT[/PROTO]", nargs="?", help="one container port (default: all)"
-    )
-
-
 def _completion(parser: Parser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose completion")
 
@@ -380,13 +311,15 @@ COMMANDS: Final = (
     Command("run", "run a command in a namespace with published ports", "run:run", _run),
     Command("network", "create, list, show and remove bridge networks", parts=_NETWORK),
     Command("endpoint", "add, list, show and remove endpoints", parts=_ENDPOINT),
-    Command("publish", "publish ports of an endpoint, all or none", "ports:publish", _publish_now),
-    Command("unpublish", "unpublish ports of an endpoint", "ports:unpublish", _unpublish),
+    Command(
+        "publish", "publish ports of an endpoint, all or none", "ports:publish", publishing.publish
+    ),
+    Command("unpublish", "unpublish ports of an endpoint", "ports:unpublish", publishing.unpublish),
     Command("ls", "list everything that is published", "ports:list_all"),
-    Command("port", "show where an endpoint's ports are published", "ports:port", _port),
+    Command("port", "show where an endpoint's ports are published", "ports:port", publishing.port),
     Command("top", "show how much passes through each port, live", "top:show", watching.top),
     Command("ui", "serve a web page that shows ports, live, on this host", "ui:serve", watching.ui),
-    Command("plan", "show what publish would do, without doing it", "ports:plan", _publish),
+    Command("plan", "show what publish would do, without doing it", "ports:plan", publishing.plan),
     Command("events", "show what happens, as it happens", "host:events"),
     Command("reload", "re-apply the firewall now", "host:reload"),
     Command("doctor", "say what keeps clients from ports", "doctor:doctor", watching.doctor),

@@ -113,6 +113,7 @@ class Run:
                     self._args.specs,
                     mode=self._args.mode,
                     allow_from=self._args.allow_from,
+                    wait_address=self._args.wait_address,
                 )
             self._console.show_aside(answer, bindings.lines)
 

@@ -149,7 +149,9 @@ class RegistryService:
         while True:
             try:
                 return await self.change(partial(self.registry.publish, request))
-            except AddressNotOnHost:
+            except AddressNotOnHost as error:
+                if not request.wait_address_s:
+                    error.offer_to_wait()
                 left = deadline - monotonic()
                 if left <= 0:
                     raise
