@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from aiohttp import web
 
 from hostports.api.routes import application
+from hostports.model.published import ALL_WAYS, Ways
 from tests.api.fake_service import FakeService
 
 Json: TypeAlias = dict[str, Any]
@@ -105,13 +106,13 @@ class Api:
 
 
 @contextmanager
-def serving(*, relay: bool = True, path: Path | None = None) -> Iterator[Api]:
+def serving(*, ways: Ways = ALL_WAYS, path: Path | None = None) -> Iterator[Api]:
     """Serve a new fake on a port of loopback, and at a path, until the block ends."""
     service = FakeService()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner = web.AppRunner(application(service, VERSION, relay=relay), access_log=None)
+    runner = web.AppRunner(application(service, VERSION, ways), access_log=None)
     try:
         start = _start(runner, path)
         address = asyncio.run_coroutine_threadsafe(start, loop).result(PATIENCE_S)

@@ -7,6 +7,7 @@ from aiohttp.web import AppRunner, SockSite
 
 from hostports.api.routes import ROUTES, application
 from hostports.errors import FirewallFailed
+from hostports.model.published import Ways
 from hostports.testing.faults import EVERY
 from tests.api.fake_service import FakeService
 from tests.api.serving import VERSION, Api, Json, serving
@@ -255,11 +256,15 @@ def test_a_plan_shows_all_and_changes_nothing(web: Api, service: FakeService) ->
     assert service.dump() == before
 
 
-def test_without_a_relay_a_planned_port_is_reached_by_nat_alone() -> None:
-    with serving(relay=False) as api:
+@pytest.mark.parametrize(
+    ("ways", "path"),
+    [(Ways(relay=False), "nat"), (Ways(nat=False), "relay"), (Ways(), "nat+relay")],
+)
+def test_a_planned_port_is_reached_by_the_ways_that_there_are(ways: Ways, path: str) -> None:
+    with serving(ways=ways) as api:
         api.service.furnish()
         plan = api.call("POST", "/v1/plan", {"endpoint": "web", "specs": ["8080:80"]}).document
-        assert [each["path"] for each in plan["bindings"]] == ["nat", "nat"]
+        assert [each["path"] for each in plan["bindings"]] == [path, path]
 
 
 def test_reload_makes_the_firewall_anew(api: Api) -> None:

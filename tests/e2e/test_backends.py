@@ -130,6 +130,7 @@ def test_without_a_firewall_no_rule_stays_and_the_relay_serves(made: Site, forme
     made.daemon.stop()
     made.daemon.start("--firewall", "none")
     assert holders(made) == []
+    assert {each["path"] for each in made.client.ports()["bindings"]} == {"relay"}
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
     made.client.unpublish("nat1", ["8080:80"])
     assert made.answers(host_probe("remote", 8080)) == ["refused"]

@@ -19,7 +19,7 @@ from hostports.model.event import Event, Finding
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import MAX_PORT, PortSpec
-from hostports.model.published import PublishedPort
+from hostports.model.published import PublishedPort, Ways
 
 #: Ports of one request: more than a host has. A few ranges are soon millions, and memory is finite.
 _MOST_PORTS: Final = 4 * MAX_PORT
@@ -180,9 +180,9 @@ def published(value: Published) -> schema.Published:
     return schema.Published(bindings=tuple(map(binding, value.ports)), warnings=value.warnings)
 
 
-def plan(value: Plan, on: BridgeNetwork, at: datetime, *, relay: bool) -> schema.Plan:
+def plan(value: Plan, on: BridgeNetwork, at: datetime, ways: Ways) -> schema.Plan:
     """What would come of a request."""
-    ports = (shown(each, on, at, relay=relay) for each in value.bindings)
+    ports = (shown(each, on, at, ways) for each in value.bindings)
     return schema.Plan(
         bindings=tuple(map(binding, ports)),
         warnings=value.warnings,

@@ -12,6 +12,7 @@ from hostports.core.showing import shown
 from hostports.model.event import Event, Happening
 from hostports.model.network import BridgeNetwork
 from hostports.model.port import SocketAddress
+from hostports.model.published import Ways
 
 
 async def list_networks(call: Call[schema.Nothing]) -> schema.Networks:
@@ -85,8 +86,8 @@ async def unpublish_ports(call: Call[schema.UnpublishPorts]) -> schema.Bindings:
     endpoint = await call.service.endpoint(call.name)
     gone = await call.service.unpublish(call.name, specs, kill=call.asked.kill)
     now = datetime.now(UTC)
-    relay = call.serving.relay
-    return convert.bindings(shown(each, endpoint.network, now, relay=relay) for each in gone)
+    ways = call.serving.ways
+    return convert.bindings(shown(each, endpoint.network, now, ways) for each in gone)
 
 
 async def plan_ports(call: Call[schema.PlanPorts]) -> schema.Plan:
@@ -94,7 +95,7 @@ async def plan_ports(call: Call[schema.PlanPorts]) -> schema.Plan:
     request = convert.ports_request(call.asked.endpoint, call.asked)
     endpoint = await call.service.endpoint(request.endpoint)
     planned = await call.service.plan(request)
-    return convert.plan(planned, endpoint.network, datetime.now(UTC), relay=call.serving.relay)
+    return convert.plan(planned, endpoint.network, datetime.now(UTC), call.serving.ways)
 
 
 async def open_page(call: Call[schema.OpenPage]) -> AsyncGenerator[schema.Page, None]:
@@ -156,7 +157,7 @@ async def watch(call: Call[schema.Nothing]) -> AsyncGenerator[schema.Event, None
 
 
 async def _happening(call: Call[schema.Nothing]) -> AsyncGenerator[schema.Event, None]:
-    narrator = _Narrator(call.service, relay=call.serving.relay)
+    narrator = _Narrator(call.service, call.serving.ways)
     events = call.service.events()
     try:
         async for event in events:
@@ -175,7 +176,7 @@ class _Narrator:
     """
 
     service: Service
-    relay: bool
+    ways: Ways
     _networks: dict[str, BridgeNetwork] = field(default_factory=dict)
 
     async def told(self, event: Event) -> schema.Event:
@@ -184,8 +185,7 @@ class _Narrator:
         if event.what is Happening.NETWORK_CREATED or not named <= self._networks.keys():
             self._networks |= {each.name: each for each in await self.service.networks()}
         ports = (
-            shown(each, self._network(each.network), event.at, relay=self.relay)
-            for each in event.bindings
+            shown(each, self._network(each.network), event.at, self.ways) for each in event.bindings
         )
         return convert.event(event, tuple(map(convert.binding, ports)))
 

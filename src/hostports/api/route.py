@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from hostports.api.schema import Answer, Nothing, Request
 from hostports.api.service import Service
+from hostports.model.published import ALL_WAYS, Ways
 
 Asked = TypeVar("Asked", bound=Request)
 
@@ -40,12 +41,12 @@ class Carrier(Enum):
 class Serving:
     """What all calls have in common.
 
-    `relay` is whether the daemon has one: it decides by which ways a planned port will be reached.
+    `ways` are those by which ports can be reached, also planned ones.
     """
 
     service: Service
     version: str
-    relay: bool = True
+    ways: Ways = ALL_WAYS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hostports.api.route import Answered, Call, Carrier, Media, Route, Serving
 from hostports.api.service import Service
 from hostports.api.stream import CLOSING, stream
 from hostports.errors import UnusableValue
+from hostports.model.published import ALL_WAYS, Ways
 
 
 async def describe(call: Call[schema.Nothing]) -> bytes:
@@ -210,12 +211,12 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
 )
 
 
-def application(service: Service, version: str, *, relay: bool = True) -> web.Application:
-    """What serves a service; `relay` is whether the daemon has one."""
+def application(service: Service, version: str, ways: Ways = ALL_WAYS) -> web.Application:
+    """What serves a service; `ways` are those by which ports can be reached."""
     made = web.Application(middlewares=[documented], client_max_size=MOST_BYTES + 1)
     made[CLOSING] = asyncio.Event()
     made.on_shutdown.append(_close)
-    serving = Serving(service, version, relay)
+    serving = Serving(service, version, ways)
     for route in ROUTES:
         handler = _handler(route, serving)
         made.router.add_route(route.method, route.path, handler)

@@ -6,7 +6,7 @@ from hostports.model.address import family
 from hostports.model.firewall import Traffic
 from hostports.model.network import BridgeNetwork
 from hostports.model.port import PortBinding, PublishMode
-from hostports.model.published import Path, PublishedPort
+from hostports.model.published import Path, PublishedPort, Ways
 from hostports.model.relay import RelayCounters
 
 _NOTHING = Traffic()
@@ -14,11 +14,11 @@ _NOBODY = RelayCounters()
 
 
 def shown(
-    binding: PortBinding, network: BridgeNetwork, created: datetime, *, relay: bool
+    binding: PortBinding, network: BridgeNetwork, created: datetime, ways: Ways
 ) -> PublishedPort:
     """A binding as it is shown when it is new."""
     of = family(binding.host_ip)
-    return PublishedPort(binding, network.gateway_mode(of), _path(binding, relay=relay), created)
+    return PublishedPort(binding, network.gateway_mode(of), _path(binding, ways), created)
 
 
 def with_traffic(
@@ -37,10 +37,10 @@ def with_traffic(
     )
 
 
-def _path(binding: PortBinding, *, relay: bool) -> Path:
+def _path(binding: PortBinding, ways: Ways) -> Path:
     if binding.routed:
         return Path.ROUTED
     one_family = binding.socket.ip.version == binding.container_ip.version
-    if binding.mode is PublishMode.RELAY or not one_family:
+    if binding.mode is PublishMode.RELAY or not (one_family and ways.nat):
         return Path.RELAY
-    return Path.NAT_AND_RELAY if relay else Path.NAT
+    return Path.NAT_AND_RELAY if ways.relay else Path.NAT

@@ -103,6 +103,7 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
         conntrack=LinuxConntrack(),
         links=LinuxLinks(hairpin=relay is None),
         store=store,
+        nat=not isinstance(firewall, NoFirewall),
     )
     registry = Registry(Engine(around(edges)), config.default_host_ip)
     returned = bring_back(registry, state)

@@ -104,7 +104,7 @@ class Daemon:
                 await self._serve(listening)
 
     async def _serve(self, listening: socket.socket) -> None:
-        served = application(self._service, __version__, relay=self._config.relay)
+        served = application(self._service, __version__, self._composition.registry.edges.ways)
         runner = web.AppRunner(
             served, access_log=None, shutdown_timeout=_PATIENCE_S, lingering_time=_LINGER_S
         )

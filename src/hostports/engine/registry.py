@@ -374,7 +374,7 @@ class Registry:
         self, binding: PortBinding, created: datetime, networks: Mapping[str, BridgeNetwork]
     ) -> PublishedPort:
         network = networks[binding.network]
-        return shown(binding, network, created, relay=self.edges.relay is not None)
+        return shown(binding, network, created, self.edges.ways)
 
     def _strike_out(self, item: BridgeNetwork | Endpoint, of: dict[str, Any]) -> None:
         """Forget an item, last: if we are killed before this, the next start makes it anew.

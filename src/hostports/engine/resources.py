@@ -20,6 +20,7 @@ from hostports.interfaces import (
 )
 from hostports.model.host import PortDriverInfo
 from hostports.model.port import PortBinding, Protocol
+from hostports.model.published import Ways
 from hostports.model.state import Recorded
 
 
@@ -35,7 +36,8 @@ class _WallClock:
 class Edges:
     """All that acts; no `relay` means hairpin NAT, no `port_driver` that we are not rootless.
 
-    Without `links` there are no networks to make, and without a `store` nothing outlives us.
+    Without `links` there are no networks to make, and without a `store` nothing outlives us. `nat`
+    is whether the firewall translates; where it doesn't, the relay serves every port.
     """
 
     facts: HostFacts
@@ -47,6 +49,12 @@ class Edges:
     links: Links | None = None
     store: StateStore | None = None
     clock: Clock = field(default_factory=_WallClock)
+    nat: bool = True
+
+    @property
+    def ways(self) -> Ways:
+        """By which ways ports are reached."""
+        return Ways(self.nat, self.relay is not None)
 
 
 @dataclass(frozen=True, slots=True)

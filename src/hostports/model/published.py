@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from hostports.model.network import GatewayMode
 from hostports.model.port import PortBinding
@@ -15,6 +16,17 @@ class Path(Enum):
     RELAY = "relay"
     NAT_AND_RELAY = "nat+relay"
     ROUTED = "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Which ways there are on a host: `nat` where a firewall translates, `relay` where one runs."""
+
+    nat: bool = True
+    relay: bool = True
+
+
+ALL_WAYS: Final = Ways()
 
 
 @dataclass(frozen=True, slots=True)
