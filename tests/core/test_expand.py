@@ -54,6 +54,16 @@ def test_the_default_host_address_means_both_families() -> None:
     assert hosts(expanded("8080:80")) == [["0.0.0.0", "::"]]
 
 
+def test_without_a_relay_loopback_is_told_to_be_out_of_reach() -> None:
+    """The wildcard has other addresses; RootlessKit may lead loopback to another address."""
+    bare = Circumstances(relay=False)
+    specs = ("8080:80", "127.0.0.1:8081:81", "[::1]:8082:82")
+    told = [each.partition(": ")[0] for each in expanded(*specs, around=bare).warnings]
+    assert told == ["127.0.0.1:8081:81/tcp", "[::1]:8082:82/tcp"]
+    for around in (Circumstances(), replace(bare, driver=SLIRP)):
+        assert not any("reach" in each for each in expanded(specs[1], around=around).warnings)
+
+
 def test_ipv6_is_left_out_while_the_host_cannot_listen_on_it() -> None:
     without = Circumstances(host=Host(listens_on_ipv6=False))
     assert hosts(expanded("8080:80", around=without)) == [["0.0.0.0"]]

@@ -142,11 +142,13 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
         members = [member for spec in specs for member in _members(request, around, spec, warnings)]
         if members:
             spec = specs[0]
+            kept = tuple(_without_overlaps(spec, members, warnings))
+            warnings += _out_of_reach(spec, kept, around)
             group = PortGroup(
                 spec.protocol,
                 spec.container_port,
                 spec.host_ports,
-                tuple(_without_overlaps(spec, members, warnings)),
+                kept,
                 request.mode,
                 request.allow_from,
                 request.proxy_protocol,
@@ -317,6 +319,15 @@ def _without_overlaps(
         else:
             seen.add(member)
             yield member
+
+
+def _out_of_reach(spec: PortSpec, members: Iterable[Member], around: Circumstances) -> list[str]:
+    """The kernel leads nothing from loopback to a container, so that is left to the relay."""
+    return [
+        f"{_words(spec, each)}: nobody can reach it: only the relay serves loopback, and it is off"
+        for each in members
+        if not around.relay and (each.child_ip or each.host_ip).is_loopback
+    ]
 
 
 def _refuse_unsupported(group: PortGroup, around: Circumstances) -> None:
