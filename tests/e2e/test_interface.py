@@ -217,6 +217,9 @@ def test_it_is_unpublished_by_the_same_words_also_without_an_address(
         made.client.unpublish("nat1", [f"{IPV4}:8080:80"])
     dial.remove(IPV4, IPV6)
     eventually(follows(made), "no address")
+    said = made.daemon.command("doctor").stdout
+    assert "warning: nat1 dial0:8080:80/tcp: dial0 has no address to publish it on" in said
+    assert "endpoint inspect nat1" in made.daemon.command("port", "nat1").stderr
     made.client.unpublish("nat1", ["dial0:8080:80"])
     with pytest.raises(ApiNotFound):
         made.client.unpublish("nat1", ["dial0:8080:80"])

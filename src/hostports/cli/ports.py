@@ -60,7 +60,8 @@ def port(do: Session) -> int:
     if not found:
         what = f"container port {number}/{protocol}" if wanted else "port"
         raise NotFound(
-            f"endpoint {endpoint!r} publishes no {what}", "see what it does with `hostports ls`"
+            f"endpoint {endpoint!r} publishes no {what}",
+            f"`hostports ls` has all, `hostports endpoint inspect {endpoint}` what it follows",
         )
     return do.console.show({"bindings": found}, bindings.reached_at if wanted else bindings.lines)
 

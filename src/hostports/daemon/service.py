@@ -291,6 +291,7 @@ class RegistryService:
             silent,
             self.strict_forward_ports,
             detached(registry),
+            registry.followings(),
         )
         namespaces = {each.namespace for each in record.endpoints if each.namespace}
         return findings(self._inspection.read(namespaces), record)

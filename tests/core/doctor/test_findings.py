@@ -1,7 +1,7 @@
 """What the doctor says beside real firewalls, as they were recorded, and of a host's settings."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 
 import pytest
 
@@ -10,6 +10,7 @@ from hostports.errors import RelayFailed
 from hostports.model.address import Family
 from hostports.model.condition import Condition, SavedTables
 from hostports.model.event import Finding, Severity
+from hostports.model.following import Following
 from hostports.model.port import PortBinding, Protocol, SocketAddress
 from tests.core.doctor.recordings import ENDPOINT, NAT, NETWORK, RECORD, RELAY, load, names
 
@@ -225,3 +226,19 @@ def test_an_endpoint_that_nothing_leads_to_is_told_instead_of_its_ports(
     assert first.what.startswith("endpoint 'nat1' is not attached")
     assert first.mend.startswith(mend)
     assert not any(each.ports for each in others)
+
+
+def test_an_interface_that_is_followed_and_has_no_address_is_told() -> None:
+    """What has an address by itself, or by a wildcard, or is lost there, is told otherwise."""
+    follows = Following("nat1", "dial0", Protocol.TCP, 8080, 80)
+    waiting = replace(RECORD, bindings=[RELAY], followings=[follows])
+    (told,) = (each for each in findings(host(), waiting) if each.severity is WARNING)
+    assert told.what == "nat1 dial0:8080:80/tcp: dial0 has no address to publish it on"
+    bound = replace(NAT, host_ip=ip_address("10.9.0.1"))
+    followed = replace(bound, interface="dial0")
+    up = host(interfaces={"dial0": (ip_interface("10.9.0.1/24"),)})
+    for condition, bindings in ((host(), [NAT]), (host(), [followed]), (up, [bound])):
+        record = replace(RECORD, bindings=bindings, followings=[follows])
+        assert not any("no address" in each.what for each in findings(condition, record))
+    lost = replace(waiting, lost=[(followed, RelayFailed("taken"))])
+    assert not any("no address" in each.what for each in findings(host(), lost))

@@ -16,6 +16,7 @@ from hostports.errors import HostportsError
 from hostports.model.address import Family
 from hostports.model.condition import Condition, OurFirewall
 from hostports.model.event import Finding, Severity
+from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortRange, Protocol, SocketAddress
 
@@ -34,7 +35,8 @@ class Record:
 
     `lost` are ports that could not be had, and why. `relay` is whether there is one, and `silent`
     why it can't be asked. With `strict_forward_ports` firewalld forwards only for itself.
-    `detached` are endpoints whose namespace or cable has gone.
+    `detached` are endpoints whose namespace or cable has gone. `followings` are interfaces that
+    ports follow.
     """
 
     networks: Sequence[BridgeNetwork] = ()
@@ -45,6 +47,7 @@ class Record:
     silent: HostportsError | None = None
     strict_forward_ports: bool = False
     detached: Sequence[Endpoint] = ()
+    followings: Sequence[Following] = ()
 
 
 def findings(condition: Condition, record: Record) -> list[Finding]:
@@ -54,6 +57,7 @@ def findings(condition: Condition, record: Record) -> list[Finding]:
         *_ours(host, record),
         *_settings(host, record.networks),
         *_detached(record),
+        *_followings(host, record),
         *_unfollowed(host),
         *_unpublished(host, record),
         *_ports(host, record),
@@ -94,6 +98,29 @@ def _detached(record: Record) -> Iterator[Finding]:
             mend = f"make it again, and `hostports reload`; or {mend}"
         ports = (str(one.host_socket) for one in record.bindings if one.endpoint == each.name)
         yield Finding(Severity.PROBLEM, what, mend, ports=tuple(ports))
+
+
+def _followings(host: Host, record: Record) -> Iterator[Finding]:
+    """Followed interfaces without an address: no binding shows that a port is wanted there."""
+    there = [*record.bindings, *(binding for binding, _ in record.lost)]
+    for each in record.followings:
+        if not any(_serves(binding, each, host) for binding in there):
+            what = f"{each.endpoint} {each}: {each.interface} has no address to publish it on"
+            mend = "give it one, and it is published by itself; or unpublish it"
+            yield Finding(Severity.WARNING, what, mend)
+
+
+def _serves(binding: PortBinding, following: Following, host: Host) -> bool:
+    """Whether a binding is of a following, or covers its interface as well."""
+    if binding.routed or _wanted(binding) != _wanted(following):
+        return False
+    own = [each.ip for each in host.condition.interfaces.get(following.interface, ())]
+    ip = binding.host_ip
+    return binding.interface == following.interface or ip.is_unspecified or ip in own
+
+
+def _wanted(item: PortBinding | Following) -> tuple[str, Protocol, int, int]:
+    return item.endpoint, item.protocol, item.host_port, item.container_port
 
 
 def _settings(host: Host, networks: Sequence[BridgeNetwork]) -> Iterator[Finding]:
