@@ -41,5 +41,5 @@ def test_a_trace_begins_and_ends_with_a_sentence() -> None:
     tracing = FakeTracing()
     first, last = asyncio.run(scene(tracing))
     assert first == "Waiting up to 5 s for a packet to 192.0.2.1:8080/tcp."
-    assert last.startswith("No packet came")
+    assert last.startswith("No packet was seen")
     assert tracing.followed == [(TO, 5.0, True)]

@@ -97,6 +97,19 @@ def test_the_command_can_ask_itself(made: Site) -> None:
     assert "It now goes to 10.90.0.2:80." in said.stdout
 
 
+def test_without_a_firewall_a_packet_is_seen_as_well(tmp_path: Path) -> None:
+    """There is no table but the one that marks what is to be told."""
+    with site(tmp_path, "--firewall", "none") as made:
+        made.client.create_network("nat")
+        made.add_container("nat1")
+        made.publish("nat1", "8080:80")
+        told = story(made, 8080)
+        assert "It goes to whoever listens on 10.9.0.1:8080 here." in told
+        assert told[-1].startswith("It leaves by uplink0")
+        said = made.daemon.command("doctor", "--trace", "10.9.0.1:8080", "--probe")
+        assert " to 10.9.0.1:8080/tcp begins on this host." in said.stdout
+
+
 def test_nobody_is_waited_for_longer_than_asked(made: Site) -> None:
     said = made.daemon.command("doctor", "--trace", "8080", "--seconds", "0.2")
     assert said.returncode == 0

@@ -300,7 +300,7 @@ class RegistryService:
         self, to: SocketAddress, seconds: float, *, probe: bool
     ) -> AsyncGenerator[str, None]:
         """A real packet's way to an address, sentence by sentence."""
-        story = Story(to.protocol)
+        story = Story(to.protocol, probe)
         async with aclosing(self._tracing.follow(to, seconds, probe=probe)) as lines:
             async for line in lines:
                 if not line:

@@ -40,9 +40,9 @@ BEGUN = [
 ]
 
 
-def told(text: str, protocol: Protocol = Protocol.TCP) -> list[str]:
+def told(text: str, protocol: Protocol = Protocol.TCP, *, probe: bool = False) -> list[str]:
     """All sentences."""
-    story = Story(protocol)
+    story = Story(protocol, probe)
     sentences = [each for line in text.splitlines() for each in story.told(line)]
     return [*sentences, *story.end()]
 
@@ -95,7 +95,7 @@ def test_what_nobody_sent_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "named"), [("0.0.0.0", "port 80/tcp"), ("::1", "[::1]:80/tcp")]
+    ("address", "named"), [("0.0.0.0", "port 80/tcp by IPv4"), ("::1", "[::1]:80/tcp")]
 )
 def test_what_is_waited_for_is_named(address: str, named: str) -> None:
     to = SocketAddress(Protocol.TCP, ip_address(address), 80)
@@ -107,3 +107,26 @@ def test_packets_of_udp_have_no_flags_to_look_at() -> None:
     script = marking("x", SocketAddress(Protocol.UDP, ip_address("::"), 53))
     assert "tcp" not in script
     assert "meta nfproto ipv6 udp dport 53" in script
+
+
+def test_where_nobody_has_rules_a_packet_is_seen_nevertheless() -> None:
+    """Our own table that marks packets is then the only one that tells of them."""
+    text = """\
+trace id 0a inet hostports_trace_7_0 first_prerouting packet: iif "uplink0" ip saddr 10.9.0.2 ip daddr 10.9.0.1 tcp sport 43524 tcp dport 8080 tcp flags == syn
+trace id 0a inet hostports_trace_7_0 first_prerouting rule tcp dport 8080 meta nftrace set 1 (verdict continue)
+trace id 0a inet hostports_trace_7_0 first_prerouting policy accept
+trace id 0b inet hostports_trace_7_0 answer_output packet: oif "uplink0" ip saddr 10.9.0.1 ip daddr 10.9.0.2 tcp sport 8080 tcp dport 43524 tcp flags == 0x12
+trace id 0b inet hostports_trace_7_0 answer_output policy accept
+"""  # noqa: E501 - as nft writes it
+    assert told(text) == [
+        "A packet from 10.9.0.2:43524 to 10.9.0.1:8080/tcp comes in by uplink0.",
+        "It goes to whoever listens on 10.9.0.1:8080 here.",
+        "The answer from 10.9.0.1:8080 to 10.9.0.2:43524 begins on this host.",
+        "It leaves by uplink0, to 10.9.0.2:43524.",
+    ]
+
+
+def test_of_a_packet_that_never_came_no_way_is_told_that_it_could_not_take() -> None:
+    """What this host sends itself is not lost before it."""
+    assert "before this host" in told("")[-1]
+    assert "before this host" not in told("", probe=True)[-1]

@@ -20,6 +20,10 @@ _FIELD: Final = r"(?:^| ){} (\S+)"
 #: A reset, among flags that nft may write as a number.
 _REFUSING: Final = re.compile(r" tcp flags == (\S*rst|0x\d?[4-7c-f]\b)")
 _TRANSLATING: Final = re.compile(r"\b(dnat (ip6? )?to|redirect)\b")
+_NOT_COME: Final = (
+    "No packet came: it is lost before this host, or goes to another address or port."
+)
+_NOT_SENT: Final = "No packet was seen: this host could not send one to that address."
 #: A counter's values say nothing of a packet's way.
 _COUNTER: Final = re.compile(r" ?counter packets \d+ bytes \d+")
 
@@ -67,29 +71,37 @@ class _Packet:
 
 @dataclass(slots=True)
 class Story:
-    """The first packet's way, and that of the first answer to it; others are left out."""
+    """The first packet's way, and that of the first answer to it; others are left out.
+
+    With `probe` it is this host that sends it.
+    """
 
     protocol: Protocol
+    probe: bool = False
     _asking: _Packet | None = None
     _answer: _Packet | None = None
     _by_id: dict[str, _Packet | None] = field(default_factory=dict)
 
     def told(self, line: str) -> Iterator[str]:
-        """The sentences that a line adds."""
+        """The sentences that a line adds.
+
+        The marking table says nothing of what becomes of a packet, but where there is no other one,
+        only it says that a packet came.
+        """
         found = _LINE.match(line.strip())
-        if not found or found["table"].startswith(MARKING):
+        if not found:
             return
-        what = found["what"]
+        what, packet = found["what"], self._by_id.get(found["id"])
         if what.startswith("packet: "):
             yield from self._seen(found["id"], what)
-        elif packet := self._by_id.get(found["id"]):
+        elif packet and not found["table"].startswith(MARKING):
             where = f"table {found['family']} {found['table']}, chain {found['chain']}"
             yield from _judged(packet, where, what)
 
     def end(self) -> Iterator[str]:
         """What can be said when nothing more comes."""
         if self._asking is None:
-            yield "No packet came: it is lost before this host, or goes to another address or port."
+            yield _NOT_SENT if self.probe else _NOT_COME
             return
         unanswered = not self._asking.ended and self._answer is None
         yield from _parting(self._asking)
@@ -169,7 +181,7 @@ def _field(text: str, name: str) -> str:
 
 def waiting(to: SocketAddress, seconds: float) -> str:
     """What is said first."""
-    where = f"port {to.port}/{to.protocol.value}"
+    where = f"port {to.port}/{to.protocol.value} by IPv{to.ip.version}"
     if not is_wildcard(to.ip):
         where = f"{bracketed(to.ip)}:{to.port}/{to.protocol.value}"
     return f"Waiting up to {seconds:g} s for a packet to {where}."
