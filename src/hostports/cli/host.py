@@ -35,7 +35,7 @@ def events(do: Session) -> int:
 
 
 def reload(do: Session) -> int:
-    """Re-apply the firewall."""
+    """Make the firewall anew, and missing bridges and cables."""
     return do.console.show(do.client.reload(), lambda _: [Line("firewall re-applied")])
 
 

@@ -321,7 +321,7 @@ COMMANDS: Final = (
     Command("ui", "serve a web page that shows ports, live, on this host", "ui:serve", watching.ui),
     Command("plan", "show what publish would do, without doing it", "ports:plan", publishing.plan),
     Command("events", "show what happens, as it happens", "host:events"),
-    Command("reload", "re-apply the firewall now", "host:reload"),
+    Command("reload", "make the firewall anew, and missing bridges and cables", "host:reload"),
     Command("doctor", "say what keeps clients from ports", "doctor:doctor", watching.doctor),
     Command("version", "show the versions of this command and the daemon", "host:version"),
     Command("completion", "print a shell's completion script", "completion:script", _completion),

@@ -120,7 +120,7 @@ class Calls(Generic[Answered]):
         return self._ask("GET", f"/v1{where}/ports")
 
     def reload(self) -> Answered:
-        """Re-apply the firewall now."""
+        """Make the firewall anew now, and missing bridges and cables."""
         return self._ask("POST", "/v1/reload")
 
     def doctor(self) -> Answered:
