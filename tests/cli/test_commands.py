@@ -330,7 +330,9 @@ def test_a_trace_is_told_sentence_by_sentence(
     assert sent.body == {"seconds": 30.0, "probe": False, **asked}
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.2.3.4", ":80", "80/icmp", "80/", "1.2.3.4:", "²"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0", "65536", "1.2.3.4", ":80", "80/icmp", "80/", "1.2.3.4:", "²"]
+)
 def test_a_trace_of_no_port_is_wrong_usage(server: FakeServer, cli: Cli, text: str) -> None:
     done = cli("doctor", "--trace", text)
     assert (done.status, server.asked) == (2, [])

@@ -100,6 +100,10 @@ def test_a_socket_of_others_is_a_status_of_its_own_with_the_mend(server: FakeSer
         ("run -p 80/icmp -- true", "icmp"),
         ("completion fish", "'fish'"),
         ("daemon --firewall magic", "'magic'"),
+        ("doctor --probe", "--trace"),
+        ("doctor --seconds 5", "--trace"),
+        ("doctor --trace 80 --seconds 900", "'900'"),
+        ("doctor --trace 80800", "'80800'"),
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_word(
@@ -114,6 +118,23 @@ def test_wrong_usage_is_one_line_that_names_the_word(
     done = cli("--json", *line.split())
     assert (done.status, done.error["code"]) == (2, "unusable_input")
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "command"),
+    [
+        ("unpublish web --all 8080:80", "8080:80", "hostports unpublish"),
+        ("run --proxy-protocol v2 -- true", "--proxy-protocol", "hostports run"),
+        ("network rm a b", "b", "hostports network rm"),
+        ("network --frob rm a", "--frob", "hostports network"),
+        ("--frob ls", "--frob", "hostports"),
+    ],
+)
+def test_a_word_that_a_command_does_not_know_leads_to_its_own_help(
+    cli: Cli, line: str, word: str, command: str
+) -> None:
+    said = f"hostports: unrecognized arguments: {word}; see `{command} --help`\n"
+    assert cli(*line.split()) == (2, "", said)
 
 
 def test_every_error_of_a_release_has_a_line(server: FakeServer, cli: Cli) -> None:

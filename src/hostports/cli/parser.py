@@ -58,7 +58,18 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # the other overloads are not ours to use
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse the words before ``--`` where `rest` takes those behind, else all."""
+        """Parse the words before ``--`` where `rest` takes those behind, else all.
+
+        What a command doesn't know is refused by itself, as its own help says what it does.
+        """
+        found, unknown = self._parsed(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _parsed(
+        self, args: Sequence[str], namespace: argparse.Namespace | None
+    ) -> tuple[argparse.Namespace, list[str]]:
         if not self.rest or "--" not in args:
             return super().parse_known_args(args, namespace)
         cut = list(args).index("--")

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser
 from typing import Final
 
+#: What the API allows.
+_LONGEST_TRACE_S: Final = 600
 #: What `top` sorts by.
 _SORTINGS: Final = (
     *("packets", "bytes", "connections"),
@@ -56,10 +58,19 @@ def doctor(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         metavar="N",
-        type=float,
-        default=30.0,
-        help="how long to wait for a client's packet (default: 30)",
+        type=seconds,
+        help="with --trace: how long to wait for a client's packet (default: 30, at most 600)",
     )
     parser.add_argument(
-        "--probe", action="store_true", help="send a packet from this host instead of waiting"
+        "--probe",
+        action="store_true",
+        help="with --trace: send a packet from this host instead of waiting",
     )
+
+
+def seconds(text: str) -> float:
+    """A time to wait for a packet, in words. Raises `ValueError`."""
+    found = float(text)
+    if not 0 < found <= _LONGEST_TRACE_S:
+        raise ValueError(text)
+    return found
