@@ -20,10 +20,17 @@ _DONE: Final[dict[str, Callable[[Client, Request], Json | None]]] = {
     "GC": verbs.collect,
     "STATUS": lambda client, _: verbs.status(client),
 }
+_HELP: Final = """\
+hostports-cni: a CNI plugin that publishes ports of containers; container runtimes call it.
+How to set it up: docs/cni.md
+"""
 
 
 def main() -> int:
     """Do what this process was started for; its exit status."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        sys.stdout.write(_HELP)
+        return 0
     return run(os.environ, sys.stdin.buffer, sys.stdout)
 
 

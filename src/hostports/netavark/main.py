@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from json import dumps
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Final, TextIO
 
 from hostports import __version__
 from hostports.client.http import Json
@@ -12,9 +12,17 @@ from hostports.errors import HostportsError, UnusableValue
 from hostports.netavark import verbs
 from hostports.netavark.request import Container, decoded
 
+_HELP: Final = """\
+hostports-netavark: a network driver for Podman, whose netavark calls it.
+How to set it up: docs/netavark.md
+"""
+
 
 def main() -> int:
     """Do what this process was started for; its exit status."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        sys.stdout.write(_HELP)
+        return 0
     return run(sys.argv[1:], sys.stdin.buffer, sys.stdout, Client())
 
 
