@@ -259,6 +259,13 @@ def test_ls_has_a_row_for_each_binding(server: FakeServer, cli: Cli) -> None:
     assert cli("ls", "--json").document == {"bindings": [IPV4, IPV6, ROUTED, UDP]}
 
 
+def test_ls_marks_ports_that_let_only_some_in(server: FakeServer, cli: Cli) -> None:
+    limited = {**IPV4, "allow_from": ["192.0.2.0/24"]}
+    server.on("GET /v1/ports", answer({"bindings": [limited, IPV6]}))
+    _, *rows = cli("ls").out.splitlines()
+    assert ["(limited)" in each for each in rows] == [True, False]
+
+
 def test_ls_of_nothing_shows_heads_alone(server: FakeServer, cli: Cli) -> None:
     server.on("GET /v1/ports", answer({"bindings": []}))
     assert cli("ls").out.split()[0] == "ENDPOINT"

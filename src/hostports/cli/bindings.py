@@ -17,7 +17,7 @@ def table(document: Json) -> Table:
                 each["proto"],
                 _followed(each) or "-",
                 container(each),
-                each["path"],
+                _ways(each),
                 str(each["packets"]),
                 amount(each["bytes"]),
                 str(each["connections"]),
@@ -55,6 +55,11 @@ def _followed(binding: Json) -> str:
     """The same, and the interface that it follows: ``192.0.2.10:8080 (eth0)``."""
     where, interface = host(binding), binding.get("interface")
     return f"{where} ({interface})" if where and interface else where
+
+
+def _ways(binding: Json) -> str:
+    """By which ways, and whether only some sources are let in: ``nat+relay (limited)``."""
+    return f"{binding['path']} (limited)" if binding.get("allow_from") else str(binding["path"])
 
 
 def amount(count: int) -> str:
