@@ -14,6 +14,7 @@ SPEC: Final = (
 def plan(parser: ArgumentParser) -> None:
     """Those of ``plan``."""
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
+    # With a default it isn't said to be required where the endpoint is missing.
     parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=SPEC)
     parser.add_argument("--compose", metavar="FILE", help="publish a service's ports: of this file")
     parser.add_argument("--service", metavar="SERVICE", help="its name (default: ENDPOINT)")
@@ -71,7 +72,9 @@ def options(parser: ArgumentParser) -> None:
 def unpublish(parser: ArgumentParser) -> None:
     """Those of ``unpublish``."""
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=f"what to unpublish: {SPEC}")
+    parser.add_argument(
+        "specs", metavar="SPEC", nargs="*", default=[], help=f"what to unpublish: {SPEC}"
+    )
     parser.add_argument("--all", action="store_true", help="unpublish all its ports")
     parser.add_argument("--kill", action="store_true", help="end established TCP connections, too")
 
