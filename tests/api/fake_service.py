@@ -141,8 +141,8 @@ class FakeService:
     async def endpoint(self, name: str) -> Endpoint:
         return self.registry.endpoint(name)
 
-    async def followings(self) -> Sequence[Following]:
-        return self.registry.followings()
+    async def followings(self, endpoint: str | None = None) -> Sequence[Following]:
+        return self.registry.followings(endpoint)
 
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         return self.registry.add_endpoint(request)

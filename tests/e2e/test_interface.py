@@ -81,16 +81,6 @@ class Dial:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Site]:
-    """A network with two containers."""
-    with site(tmp_path) as made:
-        made.client.create_network("nat")
-        made.add_container("nat1")
-        made.add_container("nat2")
-        yield made
-
-
-@pytest.fixture
 def dial(made: Site) -> Iterator[Dial]:
     dial = Dial(made)
     dial.up(IPV4, IPV6)

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from select import select
@@ -23,16 +22,6 @@ from tests.netns.lab import HOST_IPV4, Lab, Probe
 from tests.netns.namespaces import nft
 from tests.relay.peers import connected
 from tests.relay.waiting import PATIENCE_S, eventually
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Site]:
-    """A network with two containers."""
-    with site(tmp_path) as made:
-        made.client.create_network("nat")
-        made.add_container("nat1")
-        made.add_container("nat2")
-        yield made
 
 
 def test_a_dynamic_port_is_the_same_for_both_families(made: Site) -> None:

@@ -93,7 +93,7 @@ def endpoint_request(on: str, asked: schema.AddEndpoint) -> EndpointRequest:
 
 
 def endpoint(value: Endpoint, followings: Iterable[Following] = ()) -> schema.Endpoint:
-    """An endpoint as it is shown, with its own of all followings."""
+    """An endpoint as it is shown, with what is published for it on interfaces."""
     return schema.Endpoint(
         name=value.name,
         network=value.network.name,
@@ -101,7 +101,7 @@ def endpoint(value: Endpoint, followings: Iterable[Following] = ()) -> schema.En
         kind="namespace" if value.namespace else "address",
         namespace=value.namespace,
         mac=hardware_address(value),
-        follows=tuple(str(each) for each in followings if each.endpoint == value.name),
+        follows=tuple(map(str, followings)),
     )
 
 

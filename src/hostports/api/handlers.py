@@ -56,7 +56,7 @@ async def add_endpoint(call: Call[schema.AddEndpoint]) -> schema.Endpoint:
 async def inspect_endpoint(call: Call[schema.Nothing]) -> schema.Endpoint:
     """One endpoint."""
     endpoint = await call.service.endpoint(call.name)
-    return convert.endpoint(endpoint, await call.service.followings())
+    return convert.endpoint(endpoint, await call.service.followings(call.name))
 
 
 async def remove_endpoint(call: Call[schema.Nothing]) -> None:

@@ -54,8 +54,8 @@ class Service(Interface):
         """An endpoint by its name."""
         ...
 
-    async def followings(self) -> Sequence[Following]:
-        """What is published on whatever addresses an interface has."""
+    async def followings(self, endpoint: str | None = None) -> Sequence[Following]:
+        """What is published on whatever addresses an interface has, of one endpoint or of all."""
         ...
 
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:

@@ -25,7 +25,7 @@ from hostports.daemon.memory import expect_large_requests
 from hostports.daemon.regain import Regainer
 from hostports.daemon.service import RegistryService
 from hostports.daemon.sole import claimed_namespace
-from hostports.daemon.tasks import Tasks
+from hostports.daemon.tasks import RETRY_S, Tasks
 from hostports.daemon.watch import watching
 from hostports.engine.restart import Return, serve_again
 from hostports.errors import (
@@ -43,8 +43,6 @@ log: Final = logging.getLogger("hostports")
 _PATIENCE_S: Final = 10.0
 #: And whoever sends more than a request may be gets so many to read why.
 _LINGER_S: Final = 1.0
-#: Seconds until another relay is tried when one could not be started.
-_RETRY_S: Final = 1.0
 #: Read and written by the owner and the group of the API's socket.
 _SOCKET_MODE: Final = 0o660
 
@@ -158,7 +156,7 @@ class Daemon:
                 break
             except HostportsError as error:
                 log.warning("no relay yet: %s", error)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RETRY_S)
         self._service.tell(Happening.RELAY_STARTED, message="connections by the relay were lost")
         await self._service.follow()
         self._service.tell_lost(self._composition.registry.lost)

@@ -1,8 +1,6 @@
 """Ports that are lost are tried again: now and then, and when something has changed."""
 
 import logging
-from itertools import groupby
-from operator import attrgetter
 from time import monotonic
 from typing import Final
 
@@ -45,8 +43,7 @@ class Regainer:
         except HostportsError as error:
             log.warning("lost ports can't be had again yet: %s", error)
             regained = []
-        for endpoint, some in groupby(regained, key=attrgetter("endpoint")):
-            bindings = list(some)
-            log.info("published again: %s", ", ".join(map(str, bindings)))
-            self._service.tell(Happening.PORTS_REGAINED, endpoint=endpoint, bindings=bindings)
+        if regained:
+            log.info("published again: %s", ", ".join(map(str, regained)))
+            self._service.tell_ports(Happening.PORTS_REGAINED, regained)
         return monotonic() - start

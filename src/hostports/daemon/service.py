@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -118,9 +119,9 @@ class RegistryService:
         """An endpoint by its name."""
         return self.registry.endpoint(name)
 
-    async def followings(self) -> Sequence[Following]:
-        """What is published on whatever addresses an interface has."""
-        return self.registry.followings()
+    async def followings(self, endpoint: str | None = None) -> Sequence[Following]:
+        """What is published on whatever addresses an interface has, of one endpoint or of all."""
+        return self.registry.followings(endpoint)
 
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Add an endpoint."""
@@ -166,7 +167,7 @@ class RegistryService:
     ) -> Sequence[PortBinding]:
         """Take ports back: what specs mean, or everything."""
         gone, failure = await self.change(partial(self._unpublish, endpoint, specs, kill=kill))
-        self._tell_unpublished(gone)
+        self.tell_ports(Happening.PORTS_UNPUBLISHED, gone)
         if failure:
             raise failure
         await self._tidy_up(len(gone))
@@ -187,11 +188,10 @@ class RegistryService:
         Whether nothing went wrong; else that is logged.
         """
         followed = await self.change(partial(follow, self.registry))
-        self._tell_unpublished(followed.unpublished, "a followed interface has it no longer")
-        for name in dict.fromkeys(each.endpoint for each in followed.published):
-            some = [each for each in followed.published if each.endpoint == name]
-            said = "a followed interface has it now"
-            self.tell(Happening.PORTS_PUBLISHED, endpoint=name, bindings=some, message=said)
+        said = "a followed interface has it no longer"
+        self.tell_ports(Happening.PORTS_UNPUBLISHED, followed.unpublished, said)
+        said = "a followed interface has it now"
+        self.tell_ports(Happening.PORTS_PUBLISHED, followed.published, said)
         self.tell_lost(followed.lost)
         for failure in followed.failures:
             log.warning("ports don't follow their interfaces yet: %s", failure)
@@ -218,7 +218,7 @@ class RegistryService:
             yield
         except ReleaseFailed as error:
             failure = error
-        self._tell_unpublished(self._gone(bindings))
+        self.tell_ports(Happening.PORTS_UNPUBLISHED, self._gone(bindings))
         there = self.registry.endpoints() if endpoint else self.registry.networks()
         if (endpoint or network) not in {each.name for each in there}:
             self.tell(what, network=network, endpoint=endpoint)
@@ -230,10 +230,15 @@ class RegistryService:
         there = set(self.registry.engine.published())
         return [each for each in before if each not in there]
 
-    def _tell_unpublished(self, bindings: Sequence[PortBinding], message: str = "") -> None:
-        for name in dict.fromkeys(each.endpoint for each in bindings):
-            some = [each for each in bindings if each.endpoint == name]
-            self.tell(Happening.PORTS_UNPUBLISHED, endpoint=name, bindings=some, message=message)
+    def tell_ports(
+        self, what: Happening, bindings: Iterable[PortBinding], message: str = ""
+    ) -> None:
+        """Tell what has happened to bindings, once for each endpoint."""
+        by_endpoint = defaultdict[str, list[PortBinding]](list)
+        for each in bindings:
+            by_endpoint[each.endpoint].append(each)
+        for name, some in by_endpoint.items():
+            self.tell(what, endpoint=name, bindings=some, message=message)
 
     async def _tidy_up(self, bindings: int) -> None:
         if bindings >= _LARGE:

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from hostports.daemon.service import RegistryService
-from hostports.daemon.tasks import Tasks
+from hostports.daemon.tasks import RETRY_S, Tasks
 from hostports.errors import FirewallFailed
 from hostports.linux.firewalld import Firewalld
 from hostports.model.event import Happening
 
 log: Final = logging.getLogger("hostports")
-#: Seconds until a bus that has gone is tried again.
-_RETRY_S: Final = 1.0
 _BRIDGES_CHANGED: Final = frozenset(
     {Happening.NETWORK_CREATED, Happening.NETWORK_REMOVED, Happening.LINKS_RESTORED}
 )
@@ -77,7 +75,7 @@ class Zones:
             except FirewallFailed as error:
                 log.debug("no firewalld: %s", error)
             self._firewalld = None
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
 
     async def _attend(self, firewalld: Firewalld) -> None:
         """Until the bus goes, bring the zone up to date whenever that is due."""

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from hostports.errors import LinkFailed
-from hostports.linux.multicast import Multicast, messages
+from hostports.linux.multicast import messages, of_links
 
-_NETLINK_ROUTE: Final = 0
 #: RTNLGRP_LINK, for other names; RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR.
 _GROUPS: Final = 1 << (1 - 1) | 1 << (5 - 1) | 1 << (9 - 1)
 #: The messages of these groups, by RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR.
@@ -25,10 +23,7 @@ class AddressWatch:
     """
 
     def __init__(self) -> None:
-        try:
-            self._told = Multicast(_NETLINK_ROUTE, _GROUPS)
-        except OSError as error:
-            raise LinkFailed(f"addresses can't be watched: {error.strerror}") from error
+        self._told = of_links(_GROUPS, "addresses")
         self.fileno = self._told.fileno
         self.close = self._told.close
 

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from hostports.errors import LinkFailed
-from hostports.linux.multicast import Multicast, attributes, messages, text
+from hostports.linux.multicast import attributes, messages, of_links, text
 
-_NETLINK_ROUTE: Final = 0
 _GROUP_LINK: Final = 1 << (1 - 1)
 _RTM_DELLINK: Final = 17
 #: ifinfomsg
@@ -22,10 +20,7 @@ class LinkWatch:
     """
 
     def __init__(self) -> None:
-        try:
-            self._told = Multicast(_NETLINK_ROUTE, _GROUP_LINK)
-        except OSError as error:
-            raise LinkFailed(f"interfaces can't be watched: {error.strerror}") from error
+        self._told = of_links(_GROUP_LINK, "interfaces")
         self.fileno = self._told.fileno
         self.close = self._told.close
 

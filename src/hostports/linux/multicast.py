@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from hostports.errors import LinkFailed
+
 #: nlmsghdr: length, type, flags, sequence number, port.
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -19,6 +21,7 @@ _KIND: Final = 0x3FFF
 #: Sixty thousand ports in one transaction are megabytes of messages; memory is taken only then.
 BUFFER_BYTES: Final = 16 << 20
 _SO_RCVBUFFORCE: Final = 33
+_NETLINK_ROUTE: Final = 0
 
 
 class Message(NamedTuple):
@@ -59,6 +62,14 @@ class Multicast:
                 if error.errno != errno.ENOBUFS:
                     raise
                 yield b""
+
+
+def of_links(groups: int, what: str) -> Multicast:
+    """What the kernel tells of interfaces. Raises `LinkFailed` where it doesn't, with `what`."""
+    try:
+        return Multicast(_NETLINK_ROUTE, groups)
+    except OSError as error:
+        raise LinkFailed(f"{what} can't be watched: {error.strerror}") from error
 
 
 def sender(datagram: bytes) -> int:

@@ -102,18 +102,18 @@ def _detached(record: Record) -> Iterator[Finding]:
 
 def _followings(host: Host, record: Record) -> Iterator[Finding]:
     """Followed interfaces without an address: no binding shows that a port is wanted there."""
-    there = [*record.bindings, *(binding for binding, _ in record.lost)]
+    near = defaultdict[tuple[str, Protocol, int, int], list[PortBinding]](list)
+    for binding in (*record.bindings, *(binding for binding, _ in record.lost)):
+        near[_wanted(binding)].append(binding)
     for each in record.followings:
-        if not any(_serves(binding, each, host) for binding in there):
+        if not any(_serves(binding, each, host) for binding in near[_wanted(each)]):
             what = f"{each.endpoint} {each}: {each.interface} has no address to publish it on"
             mend = "give it one, and it is published by itself; or unpublish it"
             yield Finding(Severity.WARNING, what, mend)
 
 
 def _serves(binding: PortBinding, following: Following, host: Host) -> bool:
-    """Whether a binding is of a following, or covers its interface as well."""
-    if binding.routed or _wanted(binding) != _wanted(following):
-        return False
+    """Whether a binding of the same ports is of a following, or covers its interface as well."""
     own = [each.ip for each in host.condition.interfaces.get(following.interface, ())]
     ip = binding.host_ip
     return binding.interface == following.interface or ip.is_unspecified or ip in own
@@ -215,10 +215,8 @@ def _ports(host: Host, record: Record) -> Iterator[Finding]:
     networks = {each.name: each for each in record.networks}
     endpoints = {each.name: each for each in record.endpoints}
     bridges = {each.bridge for each in record.networks}
-    lost, detached = (
-        {binding for binding, _ in record.lost},
-        {each.name for each in record.detached},
-    )
+    lost = {binding for binding, _ in record.lost}
+    detached = {each.name for each in record.detached}
     fates: defaultdict[Finding, list[PortBinding]] = defaultdict(list)
     for binding in record.bindings:
         if binding in lost or binding.network not in networks or binding.endpoint in detached:
