@@ -134,10 +134,13 @@ class NftablesFirewall:
         state, wanted = self._state, self._state.sizes().keys()
         known = parts and parts <= wanted
         leading = parts & LEADING if known else LEADING
-        first = protecting_script(state.settings, state.protections())
-        then = ports_script(state.whole(), leading) if leading else ""
-        for script in (first, then) if state.many else (first + then,):
+        script = protecting_script(state.settings, state.protections())
+        if state.many:  # to spell them takes longer than to run what protects
             self.run(script)
+            script = ""
+        if leading:
+            script += ports_script(state.whole(), leading)
+        self.run(script)
         if not known:
             self._remove([each for each in self._present() if each.name not in wanted])
 
