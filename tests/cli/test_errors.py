@@ -88,6 +88,7 @@ def test_a_socket_of_others_is_a_status_of_its_own_with_the_mend(server: FakeSer
         ("unpublish web 80/icmp", "icmp"),
         ("unpublish web", "--all"),
         ("unpublish web 80 --all", "--all"),
+        ("unpublish web --all 80", "--all"),
         ("port web 80x", "80x"),
         ("port web 80/icmp", "icmp"),
         ("port web 65536", "65536"),
@@ -123,7 +124,8 @@ def test_wrong_usage_is_one_line_that_names_the_word(
 @pytest.mark.parametrize(
     ("line", "word", "command"),
     [
-        ("unpublish web --all 8080:80", "8080:80", "hostports unpublish"),
+        ("port web 80 443", "443", "hostports port"),
+        ("publish web --mod nat 80", "--mod nat 80", "hostports publish"),
         ("run --proxy-protocol v2 -- true", "--proxy-protocol", "hostports run"),
         ("network rm a b", "b", "hostports network rm"),
         ("network --frob rm a", "--frob", "hostports network"),

@@ -229,3 +229,19 @@ def test_what_scripts_call_most_imports_nothing_heavy(server: FakeServer, words:
     assert len(server.requests) == 1
     imported = done.stdout.splitlines()[-1].split()
     assert [name for name in imported if name.startswith(HEAVY)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "late", "words"),
+    [
+        ("publish web --mode relay 80 443", "specs", ["80", "443"]),
+        ("publish web 80 --mode relay 443", "specs", ["80", "443"]),
+        ("unpublish web --kill 80", "specs", ["80"]),
+        ("port web --json 80", "port", "80"),
+    ],
+)
+def test_specs_and_flags_may_come_in_any_order(
+    line: str, late: str, words: list[str] | str
+) -> None:
+    found = build_parser(line.split()).parse_args(line.split())
+    assert (found.endpoint, getattr(found, late)) == ("web", words)

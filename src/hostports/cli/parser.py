@@ -63,6 +63,8 @@ class Parser(argparse.ArgumentParser):
         What a command doesn't know is refused by itself, as its own help says what it does.
         """
         found, unknown = self._parsed(args, namespace)
+        if unknown and not any(word.startswith("-") for word in unknown):
+            unknown = self._taken_late(found, unknown)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
@@ -77,6 +79,21 @@ class Parser(argparse.ArgumentParser):
         begun = getattr(found, self.rest)  # without `--` before it, that word is its own
         setattr(found, self.rest, [*begun, *args[cut + (not begun) :]])
         return found, unknown
+
+    def _taken_late(self, found: argparse.Namespace, words: list[str]) -> list[str]:
+        """Give words behind a flag to an argument that takes any, and say which are left.
+
+        argparse is done with such an argument before the flag, even if it has got none.
+        """
+        for action in self._get_positional_actions():
+            taken = getattr(found, action.dest, None)
+            if action.nargs == argparse.ZERO_OR_MORE:
+                setattr(found, action.dest, [*(taken or ()), *words])
+                return []
+            if action.nargs == argparse.OPTIONAL and taken is None:
+                setattr(found, action.dest, words[0])
+                return words[1:]
+        return words
 
 
 class Command(NamedTuple):
