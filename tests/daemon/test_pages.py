@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,7 +65,8 @@ async def looking(url: str) -> AsyncIterator[asyncio.StreamReader]:
         yield reader
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):  # of a process that was killed
+            await writer.wait_closed()
 
 
 def test_a_page_is_served_for_a_block_on_loopback_only() -> None:

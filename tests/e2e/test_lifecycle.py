@@ -212,6 +212,11 @@ def second_folder(made: Site) -> Path:
     return made.daemon.folder / "second"
 
 
+def sockets_of(made: Site) -> list[Path]:
+    """Where the daemon, and the second one, have their API's sockets."""
+    return [made.daemon.socket, second_folder(made) / "api.sock"]
+
+
 def second_daemon(made: Site) -> str:
     """Why a daemon with a record of its own doesn't start in the same network namespace."""
     folder = str(second_folder(made))
@@ -230,6 +235,7 @@ def test_two_daemons_would_undo_each_others_rules_so_one_does_not_start(made: Si
     assert not second_folder(made).exists()
     made.daemon.stop()
     assert "doesn't run" in second_daemon(made)
+    assert not any(socket.exists() for socket in sockets_of(made))
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
 
 

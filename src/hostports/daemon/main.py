@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -187,22 +188,31 @@ class Daemon:
         log.info("configuration read again")
 
 
-def _listening(config: Config, given: socket.socket | None) -> socket.socket:
-    """The API's socket: systemd's, if it has given one, or one of our own.
+@contextmanager
+def _listening(config: Config, given: socket.socket | None) -> Iterator[socket.socket]:
+    """The API's socket: systemd's, if it has given one, or one of our own, which goes at the end.
 
     Raises `DaemonThere`, `NotPermitted` or `ServingFailed`.
     """
     path = config.api_socket
-    group = _group(config.group) if config.group else -1
     try:
         for folder in (config.run, path.parent):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if given is not None:
-            return given
-        made = listening_at(path, _SOCKET_MODE)
-        os.chown(path, -1, group)
+        made = given or _own_socket(config)
     except OSError as error:
         raise _not_served(path, error) from error
+    with made:
+        try:
+            yield made
+        finally:
+            if given is None:
+                path.unlink(missing_ok=True)
+
+
+def _own_socket(config: Config) -> socket.socket:
+    group = _group(config.group) if config.group else -1
+    made = listening_at(config.api_socket, _SOCKET_MODE)
+    os.chown(config.api_socket, -1, group)
     return made
 
 
