@@ -140,6 +140,16 @@ def test_a_strict_reverse_path_check_between_two_uplinks_is_told() -> None:
     assert told.mend == "sysctl -w net.ipv4.conf.trust0.rp_filter=2"
 
 
+def test_a_source_that_the_host_does_not_have_is_told() -> None:
+    def told(ip: str) -> list[str]:
+        network = replace(NETWORK, host_ipv4=IPv4Address(ip))
+        found = findings(load("nobody"), replace(RECORD, networks=[network]))
+        return [each.mend for each in found if f"has the source {ip}" in each.what]
+
+    assert told("192.0.2.99") == ["give it to an interface"]
+    assert told("10.9.0.1") == []
+
+
 def test_tables_that_nobody_can_read_are_told() -> None:
     told = findings(host(unread=(Family.IPV4,)), RECORD)
     assert any("iptables-legacy has rules" in each.what for each in told)

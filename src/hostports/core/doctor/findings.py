@@ -56,6 +56,7 @@ def findings(condition: Condition, record: Record) -> list[Finding]:
     found = [
         *_ours(host, record),
         *_settings(host, record.networks),
+        *_sources(host, record.networks),
         *_detached(record),
         *_followings(host, record),
         *_unfollowed(host),
@@ -154,6 +155,19 @@ def _reverse_paths(host: Host) -> Iterator[Finding]:
                 f"{uplinks[0]} and rp_filter is strict"
             )
             yield Finding(Severity.WARNING, what, f"sysctl -w {named[1]}=2")
+
+
+def _sources(host: Host, networks: Sequence[BridgeNetwork]) -> Iterator[Finding]:
+    """Outgoing traffic whose answers may go elsewhere."""
+    for network in networks:
+        for of in Family:
+            ip = network.host_ip(of)
+            if ip is not None and ip not in host.addresses:
+                what = (
+                    f"outgoing traffic of network {network.name} has the source {ip}, which no "
+                    "interface of the host has, so answers come only if somebody routes them here"
+                )
+                yield Finding(Severity.WARNING, what, "give it to an interface")
 
 
 def _unfollowed(host: Host) -> Iterator[Finding]:
