@@ -71,6 +71,7 @@ class PortPublished(PortError):
     kind = Kind.CONFLICT
 
     def __init__(self, wanted: Sequence[str], holders: Mapping[str, str]) -> None:
+        self.holders = holders
         taken: dict[str, list[str]] = {}
         for address, endpoint in holders.items():
             taken.setdefault(endpoint, []).append(address)
@@ -82,6 +83,19 @@ class PortPublished(PortError):
         if list(wanted) not in taken.values():
             message = f"{' and '.join(wanted)} can't be published: {message}"
         super().__init__(message, "publish another port or unpublish that one")
+
+
+class PortAskedTwice(PortError):
+    """One request wants a host port for two container ports."""
+
+    kind = Kind.CONFLICT
+
+    def __init__(self, address: str, container_ports: tuple[int, int]) -> None:
+        one, other = container_ports
+        super().__init__(
+            f"{address} is asked for twice, for container ports {one} and {other}",
+            "give each its own host port",
+        )
 
 
 class HostPortInUse(PortError):
@@ -122,6 +136,18 @@ class AddressNotOnHost(PortError):
     def offer_to_wait(self) -> None:
         """Say that the address may be waited for, to somebody who could and did not."""
         self.hint += ", or wait with --wait-address"
+
+
+class AddressOfLink(PortError):
+    """The host address means something on each link only (bind(2) gave EINVAL)."""
+
+    kind = Kind.UNUSABLE
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address} can't be bound: it is an address of each link",
+            "publish on an address that is not link-local",
+        )
 
 
 class NoAddressToFollow(AddressNotOnHost):

@@ -8,7 +8,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from hostports import Edges, Engine, parse_spec
 from hostports.core.networks import EndpointRequest, NetworkRequest
-from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published, Registry
 from hostports.errors import PageRefused
 from hostports.model.event import Event, Finding, Happening, Severity
@@ -16,7 +15,7 @@ from hostports.model.following import Following
 from hostports.model.host import Host
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortRange, PortSpec, SocketAddress
-from hostports.model.published import PublishedPort
+from hostports.model.published import Plan, PublishedPort
 from hostports.testing import (
     FakeClock,
     FakeFirewall,

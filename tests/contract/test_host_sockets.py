@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from hostports.errors import AddressNotOnHost, HostPortInUse
+from hostports.errors import AddressNotOnHost, AddressOfLink, HostPortInUse
 from hostports.interfaces import HostSockets
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.port import HeldSocket, Protocol, SocketAddress
@@ -155,6 +155,14 @@ def test_what_could_not_listen_is_still_held_and_listens_once_the_other_is_gone(
 def test_an_address_of_no_interface_is_refused(owners: Owners, text: str) -> None:
     ours, _ = owners
     with pytest.raises(AddressNotOnHost):
+        ours.reserve(text)
+    assert ours.held() == {}
+
+
+@pytest.mark.parametrize("text", ["tcp [fe80::1]:80", "udp [ff02::1]:80"])
+def test_an_address_of_each_link_is_refused(owners: Owners, text: str) -> None:
+    ours, _ = owners
+    with pytest.raises(AddressOfLink):
         ours.reserve(text)
     assert ours.held() == {}
 

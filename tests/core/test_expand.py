@@ -106,6 +106,12 @@ def test_host_ipv6_leads_nowhere_without_a_relay_or_its_leave(
     )
 
 
+def test_an_internal_network_has_no_published_ports() -> None:
+    inside = replace(DUAL, network=BridgeNetwork("lab", internal=True))
+    found = expanded("8080:80", "127.0.0.1::443", endpoint=inside)
+    assert found == Expansion((), ("nothing is published: network 'lab' is internal",))
+
+
 def test_bindings_that_differ_only_in_host_address_share_a_port() -> None:
     assert hosts(expanded("192.0.2.10::80", "[fd00::9]::80", "127.0.0.1::81")) == [
         ["192.0.2.10", "fd00::9"],

@@ -142,6 +142,21 @@ def test_a_source_address_needs_a_subnet_of_its_family(subnet: str, mend: str) -
         decide_network(asked, [], HostLinks())
 
 
+@pytest.mark.parametrize("bridge", ["all", "default", "-br", "br/0", "a" * 16])
+def test_what_no_interface_can_be_called_is_no_bridge(bridge: str) -> None:
+    with pytest.raises(UnusableValue, match="no name of an interface"):
+        decide_network(NetworkRequest("lab", bridge), [], HostLinks())
+
+
+@pytest.mark.parametrize("mode", ["gateway_mode_ipv4", "gateway_mode_ipv6"])
+def test_a_network_without_a_gateway_is_internal(mode: str) -> None:
+    modes = {mode: GatewayMode.ISOLATED}
+    with pytest.raises(UnusableValue, match="for internal networks"):
+        decide_network(NetworkRequest("lab", **modes), [], HostLinks())  # type: ignore[arg-type]
+    made = decide_network(NetworkRequest("lab", internal=True, **modes), [], HostLinks())  # type: ignore[arg-type]
+    assert made.internal
+
+
 @pytest.mark.parametrize(
     ("subnets", "reason"),
     [
@@ -152,6 +167,8 @@ def test_a_source_address_needs_a_subnet_of_its_family(subnet: str, mend: str) -
         (["127.0.0.0/24"], "no hosts'"),
         (["fe80::/64"], "no hosts'"),
         (["0.0.0.0/8"], "no hosts'"),
+        (["255.255.255.0/24"], "no hosts'"),
+        (["::ffff:10.1.0.0/112"], "no hosts'"),
     ],
 )
 def test_subnets_that_make_no_network_are_refused(subnets: list[str], reason: str) -> None:

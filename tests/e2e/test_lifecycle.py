@@ -208,6 +208,31 @@ def test_everything_goes_with_the_endpoint_and_the_network(made: Site) -> None:
         assert name not in [each["name"] for each in made.client.endpoints()["endpoints"]]
 
 
+def test_ports_of_an_internal_network_are_published_to_nobody(made: Site) -> None:
+    made.client.remove_endpoint("nat1")
+    made.client.create_network("inside", internal=True)
+    made.client.add_endpoint("inside", "hidden", netns=made.lab.namespaces["nat1"].name)
+    for mode in ("nat", "relay"):
+        said = made.client.publish("hidden", ["8080:80"], mode=mode)
+        assert said["bindings"] == []
+        assert said["warnings"] == ["nothing is published: network 'inside' is internal"]
+    probes = [host_probe("remote", 8080, version=of) for of in (4, 6)]
+    assert made.answers(*probes) == ["refused"] * 2
+
+
+def test_a_plan_is_refused_where_the_port_is_somebody_elses(made: Site) -> None:
+    with made.lab.namespaces["host"].entered():
+        other = socket.create_server(("0.0.0.0", 8080))
+    with other, pytest.raises(HostportsError, match=r"held by .* \(pid "):
+        made.client.plan("nat1", ["8080:80"])
+    with pytest.raises(HostportsError, match="no interface of this host has that address"):
+        made.client.plan("nat1", ["203.0.113.9:8080:80"])
+    planned = made.client.plan("nat1", ["8080:80"])
+    ports = [(each["host_ip"], each["host_port"]) for each in planned["bindings"]]
+    assert ports == [("0.0.0.0", 8080), ("::", 8080)]
+    assert made.client.ports()["bindings"] == []
+
+
 def second_folder(made: Site) -> Path:
     return made.daemon.folder / "second"
 

@@ -13,9 +13,11 @@ from hostports import (
 )
 from hostports.errors import (
     AddressNotOnHost,
+    AddressOfLink,
     FirewallFailed,
     HostPortInUse,
     NoPortFree,
+    PortAskedTwice,
     PortDriverConflict,
     PortDriverFailed,
     PortPublished,
@@ -151,6 +153,23 @@ def test_an_exact_port_of_ours_is_a_conflict_that_names_the_endpoint(world: Worl
         world.publish("8080:81")
 
 
+@pytest.mark.parametrize(
+    "specs",
+    [
+        ("8084:80", "8084:81"),
+        ("192.0.2.10:8084:80", "8084:81"),
+        ("8083-8085:80-82", "8084:90"),
+    ],
+)
+def test_one_host_port_for_two_container_ports_is_not_said_to_be_published(
+    world: World, specs: tuple[str, ...]
+) -> None:
+    said = r"8084/tcp is asked for twice, for container ports 8. and .*; give each its own"
+    with pytest.raises(PortAskedTwice, match=said):
+        world.publish(*specs)
+    assert world.engine.published() == []
+
+
 def test_an_address_that_is_not_on_the_host_is_tried_once(world: World) -> None:
     with pytest.raises(AddressNotOnHost):
         world.publish("203.0.113.99::80")
@@ -252,6 +271,32 @@ def test_an_attempt_that_leaves_something_behind_is_the_last() -> None:
     assert caught.value.__notes__ == [
         "while undoing: injected: the port driver can't end 0.0.0.0:49200/tcp"
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "refusal"),
+    [
+        ("8080:80", HostPortInUse),
+        ("8080-8080:80", HostPortInUse),
+        ("203.0.113.99:81:80", AddressNotOnHost),
+        ("[fe80::1]:81:80", AddressOfLink),
+    ],
+)
+def test_a_plan_is_refused_where_publish_is(
+    world: World, spec: str, refusal: type[Exception]
+) -> None:
+    world.occupy(8080)
+    before = world.dump()
+    with pytest.raises(refusal):
+        world.engine.plan(PublishRequest(DUAL, parse_spec(spec)))
+    assert world.dump() == before
+
+
+def test_a_plan_tells_rootlesskit_nothing() -> None:
+    world = World(driver_info=BUILTIN)
+    planned = world.engine.plan(PublishRequest(DUAL, parse_spec("8080:80")))
+    assert "port_driver.add" not in world.faults.calls
+    assert all(each.child for each in planned.bindings)
 
 
 def test_a_plan_is_what_publish_does(world: World) -> None:

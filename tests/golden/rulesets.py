@@ -44,7 +44,7 @@ NETWORKS = {
     "unprotected": _with_mode(GatewayMode.NAT_UNPROTECTED),
     "routed": _with_mode(GatewayMode.ROUTED),
     "routed-ipv6": replace(_NAT, gateway_mode_ipv6=GatewayMode.ROUTED),
-    "isolated": _with_mode(GatewayMode.ISOLATED),
+    "isolated": replace(_with_mode(GatewayMode.ISOLATED), internal=True),
     "internal": replace(_NAT, internal=True),
     "internal-no-icc": replace(_NAT, internal=True, icc=False),
     "no-icc": replace(_NAT, icc=False),

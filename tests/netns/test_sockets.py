@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostports import BridgeNetwork, Edges, Endpoint, Engine, PublishRequest, parse_spec
-from hostports.errors import AddressNotOnHost, HostPortInUse, SocketFailed
+from hostports.errors import AddressNotOnHost, AddressOfLink, HostPortInUse
 from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.holders import holder
 from hostports.linux.sockets import LinuxHostSockets
@@ -152,7 +152,7 @@ def test_a_port_in_time_wait_can_be_published_at_once(sockets: LinuxHostSockets)
     [
         (at("203.0.113.9:8080"), AddressNotOnHost),
         (at("192.0.2.10:8080"), HostPortInUse),
-        (at("[fe80::1]:8080"), SocketFailed),
+        (at("[fe80::1]:8080"), AddressOfLink),
     ],
     ids=["address", "port", "link-local"],
 )

@@ -9,7 +9,6 @@ from typing import Final
 
 from hostports.api import schema, words
 from hostports.core.networks import EndpointRequest, NetworkRequest, hardware_address
-from hostports.core.plan import Plan
 from hostports.core.showing import shown
 from hostports.core.spec import parse_spec
 from hostports.engine.registry import PortsRequest, Published
@@ -19,7 +18,7 @@ from hostports.model.event import Event, Finding
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import MAX_PORT, PortSpec
-from hostports.model.published import PublishedPort, Ways
+from hostports.model.published import Plan, PublishedPort, Ways
 
 #: Ports of one request: more than a host has. A few ranges are soon millions, and memory is finite.
 _MOST_PORTS: Final = 4 * MAX_PORT

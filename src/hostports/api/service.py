@@ -5,13 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol as Interface
 
 from hostports.core.networks import EndpointRequest, NetworkRequest
-from hostports.core.plan import Plan
 from hostports.engine.registry import PortsRequest, Published
 from hostports.model.event import Event, Finding
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, SocketAddress
-from hostports.model.published import PublishedPort
+from hostports.model.published import Plan, PublishedPort
 
 
 class Page(Interface):

@@ -10,7 +10,11 @@ from itertools import groupby
 
 from hostports.brackets import bracketed
 from hostports.core.child import child_ip
-from hostports.errors import NoAddressToFollow, UnsupportedProtocol, UnusableValue
+from hostports.errors import (
+    NoAddressToFollow,
+    UnsupportedProtocol,
+    UnusableValue,
+)
 from hostports.model.address import (
     ANY_IPV4,
     ANY_IPV6,
@@ -23,7 +27,13 @@ from hostports.model.address import (
 )
 from hostports.model.host import Host, InterfaceAddress, PortDriverInfo
 from hostports.model.network import Endpoint
-from hostports.model.port import PortRange, PortSpec, Protocol, ProxyProtocol, PublishMode
+from hostports.model.port import (
+    PortRange,
+    PortSpec,
+    Protocol,
+    ProxyProtocol,
+    PublishMode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,8 @@ class Expansion:
 def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     """Sort the specs, expand each to its families, and group those that share a host port.
 
+    An internal network has no published ports (moby 28.5).
+
     Raises `UnsupportedProtocol` if a host port would need a socket that the kernel doesn't have,
     `NoAddressToFollow` if an interface has no address that can lead to the endpoint, and
     `UnusableValue` if only the relay may serve the ports and there is none, if the PROXY protocol
@@ -134,6 +146,9 @@ def expand(request: PublishRequest, around: Circumstances) -> Expansion:
     interface.
     """
     _refuse_unusable(request, around)
+    network = request.endpoint.network
+    if network.internal:
+        return Expansion((), (f"nothing is published: network {network.name!r} is internal",))
     followed = request.interfaces
     groups: list[PortGroup] = []
     warnings: list[str] = []

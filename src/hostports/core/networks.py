@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from hostports.errors import NameTaken, NoAddressFree, UnusableValue
-from hostports.model.address import Family, IPAddress, IPNetwork, family
+from hostports.model.address import Family, IPAddress, IPNetwork, family, unmapped
 from hostports.model.links import HostLinks, Interface
 from hostports.model.network import BridgeNetwork, Endpoint, GatewayMode, refuse_unusable_name
 
@@ -22,6 +22,7 @@ _MOST_SUBNETS: Final = 1 << 16
 #: Addresses of a subnet that are looked at; more endpoints than this a bridge doesn't bear.
 _MOST_ENDPOINTS: Final = 1 << 16
 _LONGEST_INTERFACE: Final = 15
+_BROADCAST: Final = IPv4Address("255.255.255.255")
 #: What can be done with an interface that is no bridge.
 _PORTS_ONLY: Final = "publish ports of what is behind it with --ports-only"
 
@@ -102,6 +103,7 @@ def decide_network(
     _refuse_taken(request.name, bridge, others)
     if request.ports_only:
         return _somebody_elses(request, links)
+    _refuse_isolated(request)
     if request.existing_bridge:
         there = _existing(bridge, links, ports_only=False)
         subnets = request.subnets or _subnets_of(bridge, there)
@@ -127,6 +129,17 @@ def decide_network(
         trusted_host_interfaces=request.trusted_host_interfaces,
         existing=request.existing_bridge,
     )
+
+
+def _refuse_isolated(request: NetworkRequest) -> None:
+    """Without a gateway nothing else can be reached (moby 28.5)."""
+    modes = (request.gateway_mode_ipv4, request.gateway_mode_ipv6)
+    if GatewayMode.ISOLATED in modes and not request.internal:
+        raise UnusableValue(
+            request.name,
+            f"gateway mode {GatewayMode.ISOLATED.value!r} is for internal networks",
+            "make it --internal, or choose another mode",
+        )
 
 
 def _somebody_elses(request: NetworkRequest, links: HostLinks) -> BridgeNetwork:
@@ -319,8 +332,10 @@ def _refuse_second(subnet: IPNetwork, first: IPNetwork | None) -> None:
 
 def _refuse_unfit(subnet: IPNetwork) -> None:
     """A gateway and one endpoint are the least, and they must be hosts' addresses."""
+    first, last = subnet[0], subnet[-1]
     special = subnet.is_multicast or subnet.is_loopback or subnet.is_link_local
-    if special or subnet[0].is_unspecified:
+    reserved = first.is_unspecified or last == _BROADCAST or unmapped(first) != first
+    if special or reserved:
         raise UnusableValue(str(subnet), "its addresses are no hosts'", "give a private subnet")
     if subnet.max_prefixlen - subnet.prefixlen < 2:
         raise UnusableValue(str(subnet), "it has no room for endpoints", "give a larger subnet")

@@ -20,7 +20,6 @@ from typing import Final, TypeVar
 from hostports.core.doctor.findings import Record, findings
 from hostports.core.doctor.trace import Story, waiting
 from hostports.core.networks import EndpointRequest, NetworkRequest
-from hostports.core.plan import Plan
 from hostports.daemon.events import EventBus
 from hostports.daemon.memory import give_back
 from hostports.daemon.pages import Pages, ServedPage
@@ -34,7 +33,7 @@ from hostports.model.event import Event, Finding, Happening
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, SocketAddress
-from hostports.model.published import PublishedPort
+from hostports.model.published import Plan, PublishedPort
 
 log: Final = logging.getLogger("hostports")
 Result = TypeVar("Result")

@@ -5,13 +5,13 @@ from datetime import datetime
 from types import MappingProxyType
 
 from hostports.core.expand import PublishRequest
-from hostports.core.plan import Plan, plan
 from hostports.core.portbook import PortBook
-from hostports.engine import publish, restore, unpublish
+from hostports.engine import plan, publish, restore, unpublish
 from hostports.engine.resources import Edges, Resources
 from hostports.model.following import Following
 from hostports.model.network import Endpoint
 from hostports.model.port import PortBinding
+from hostports.model.published import Plan
 from hostports.model.state import Recorded
 
 
@@ -32,8 +32,8 @@ class Engine:
         return self.resources.book
 
     def plan(self, request: PublishRequest) -> Plan:
-        """What publish would do now, without doing it."""
-        return plan(request, self.resources.circumstances(request.interfaces), self.book)
+        """What publish would do now, without doing it; raises as it would."""
+        return plan.plan(self.resources, request)
 
     def publish(
         self, request: PublishRequest, is_wanted: Callable[[Recorded], bool] = lambda _: False

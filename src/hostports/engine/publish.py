@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from hostports.core.expand import PublishRequest, expand
-from hostports.engine.reserve import Reservation
+from hostports.engine.reserve import Reservation, bindings_of, reserve_all
 from hostports.engine.resources import Edges, Resources
 from hostports.engine.undo import UndoStack
 from hostports.errors import HostPortInUse
@@ -35,18 +35,14 @@ def publish(
     """Reserve every group, record it, open the firewall once, listen, and let the relay serve.
 
     What is published, or else `is_wanted`, is recorded already, and stays so whatever happens.
-    Raises what `Reservation.take` and `expand` raise, `StoreFailed`, `FirewallFailed` or
+    Raises what `reserve_all` and `expand` raise, `StoreFailed`, `FirewallFailed` or
     `RelayFailed`; then all is as before, or notes on the error say what is not.
     """
     around, at = resources.circumstances(request.interfaces), resources.edges.clock.now()
     expansion, record = expand(request, around), _Record(resources, is_wanted, at)
     with UndoStack() as undo:
-        reservations = []
-        for group in expansion.groups:
-            reservation = Reservation(resources, request.endpoint, group, around.host)
-            undo.push(reservation.free)
-            reservation.take()
-            reservations.append(reservation)
+        groups = expansion.groups
+        reservations = reserve_all(resources, request.endpoint, groups, around.host, undo)
         record.add(reservations, undo)
         open_firewall(resources, reservations, undo)
         for reservation in reservations:
@@ -56,11 +52,6 @@ def publish(
     return Publication(
         at, bindings_of(reservations), expansion.warnings, _followings_of(reservations)
     )
-
-
-def bindings_of(reservations: Iterable[Reservation]) -> tuple[PortBinding, ...]:
-    """Their bindings, in order."""
-    return tuple(binding for each in reservations for binding in each.bindings)
 
 
 def _followings_of(reservations: Iterable[Reservation]) -> tuple[Following, ...]:

@@ -17,7 +17,6 @@ from hostports.core.networks import (
     decide_endpoint,
     decide_network,
 )
-from hostports.core.plan import Plan
 from hostports.core.selection import Item, selected
 from hostports.core.showing import shown, with_traffic
 from hostports.engine.engine import Engine
@@ -30,7 +29,7 @@ from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, PortSpec, ProxyProtocol, PublishMode
-from hostports.model.published import PublishedPort
+from hostports.model.published import Plan, PublishedPort
 from hostports.model.relay import RelayCounters
 from hostports.model.state import Recorded, State
 

@@ -1,6 +1,6 @@
 """Reserve the host port of one group: the book proposes, bind proves, RootlessKit is told."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -12,8 +12,10 @@ from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import (
     HostPortInUse,
     NoPortFree,
+    PortAskedTwice,
     PortDriverConflict,
     PortError,
+    PortPublished,
     ReleaseFailed,
 )
 from hostports.interfaces import HostSockets, RelayedBinding
@@ -181,6 +183,35 @@ class Reservation:
             words = f"{socket}, RootlessKit's child address for {words},"
         held = HostPortInUse(words, self._edges.sockets.holder(socket)).message
         error.message = held if isinstance(error, HostPortInUse) else f"{error.message}: {held}"
+
+
+def reserve_all(
+    resources: Resources,
+    endpoint: Endpoint,
+    groups: Iterable[PortGroup],
+    host: Host,
+    undo: UndoStack,
+) -> list[Reservation]:
+    """Hold a port for every group, or raise as `Reservation.take` does, or `PortAskedTwice`."""
+    reservations: list[Reservation] = []
+    for group in groups:
+        reservation = Reservation(resources, endpoint, group, host)
+        undo.push(reservation.free)
+        try:
+            reservation.take()
+        except PortPublished as error:
+            for binding in bindings_of(reservations):
+                if (address := str(binding.host_socket)) in error.holders:
+                    ports = (binding.container_port, group.container_port)
+                    raise PortAskedTwice(address, ports) from None
+            raise
+        reservations.append(reservation)
+    return reservations
+
+
+def bindings_of(reservations: Iterable[Reservation]) -> tuple[PortBinding, ...]:
+    """Their bindings, in order."""
+    return tuple(binding for each in reservations for binding in each.bindings)
 
 
 def _give_back(book: PortBook, sockets: HostSockets, bindings: Sequence[PortBinding]) -> None:

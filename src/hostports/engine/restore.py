@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hostports.core.expand import Circumstances, PublishRequest, expand
-from hostports.engine.publish import bindings_of, hand_to_relay, open_firewall
-from hostports.engine.reserve import Reservation
+from hostports.engine.publish import hand_to_relay, open_firewall
+from hostports.engine.reserve import Reservation, bindings_of
 from hostports.engine.resources import Resources
 from hostports.engine.undo import UndoStack
 from hostports.errors import HostPortInUse, HostportsError, NotRestorable

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from hostports.errors import (
     AddressNotOnHost,
+    AddressOfLink,
     HostPortInUse,
     HostportsError,
     NotPermitted,
@@ -88,8 +89,6 @@ _UNSUPPORTED: Final = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNO
 _HINTS: Final = {
     errno.EMFILE: "raise the process's limit of open files (ulimit -n, LimitNOFILE= of systemd)",
     errno.ENFILE: "raise the host's limit of open files (sysctl fs.file-max)",
-    # bind(2) wants the interface of a link-local address, and a published address names none.
-    errno.EINVAL: "publish on an address that is not link-local",
 }
 
 
@@ -195,6 +194,8 @@ def _translated(error: OSError, address: SocketAddress) -> HostportsError:
         return HostPortInUse(str(address))
     if error.errno == errno.EADDRNOTAVAIL:
         return AddressNotOnHost(str(address))
+    if error.errno == errno.EINVAL:
+        return AddressOfLink(str(address))
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermitted(f"{address} can't be bound: {error.strerror}", _permission(address))
     if error.errno in _UNSUPPORTED:

@@ -10,9 +10,9 @@ from typing import Final
 from hostports.errors import UnusableValue
 from hostports.model.address import Family, IPAddress, IPNetwork
 
-#: Names of interfaces in rules and specs; Linux allows 15 characters. A trailing ``+`` or ``*`` is
-#: a wildcard in rules, as iptables and nft write it.
-INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
+#: Names of interfaces in rules and specs; Linux allows 15 characters, and keeps two words for its
+#: settings. A trailing ``+`` or ``*`` is a wildcard in rules, as iptables and nft write it.
+INTERFACE: Final = re.compile(r"(?!(all|default)$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}", re.ASCII)
 #: Names of networks and endpoints (Docker's for both).
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 

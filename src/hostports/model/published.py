@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from hostports.model.network import GatewayMode
-from hostports.model.port import PortBinding
+from hostports.model.port import PortBinding, SocketAddress
 
 
 class Path(Enum):
@@ -43,3 +43,20 @@ class PublishedPort:
     packets: int = 0
     bytes: int = 0
     connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The bindings that a request would give, in order, and what its sender should know.
+
+    `rules` are the firewall's, in its own words.
+    """
+
+    bindings: tuple[PortBinding, ...]
+    warnings: tuple[str, ...]
+    rules: tuple[str, ...] = ()
+
+    @property
+    def sockets(self) -> tuple[SocketAddress, ...]:
+        """The sockets that would be bound."""
+        return tuple(binding.socket for binding in self.bindings if not binding.routed)

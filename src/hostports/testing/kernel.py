@@ -56,6 +56,8 @@ class FakeKernel:
         """Make a socket and bind it. Raises `OSError` as socket(2) and bind(2) do."""
         if protocol in self._unsupported:
             raise _os_error(errno.EPROTONOSUPPORT)
+        if family(ip) is Family.IPV6 and (ip.is_link_local or ip.is_multicast):
+            raise _os_error(errno.EINVAL)
         if not is_wildcard(ip) and ip not in self._addresses:
             raise _os_error(errno.EADDRNOTAVAIL)
         sock = FakeSocket(protocol, ip, port, reuseaddr, v6only)

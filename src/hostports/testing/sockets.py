@@ -4,6 +4,7 @@ import errno
 
 from hostports.errors import (
     AddressNotOnHost,
+    AddressOfLink,
     HostPortInUse,
     PortError,
     SocketFailed,
@@ -84,6 +85,8 @@ def _translated(error: OSError, address: SocketAddress) -> PortError | Unsupport
             return HostPortInUse(str(address))
         case errno.EADDRNOTAVAIL:
             return AddressNotOnHost(str(address))
+        case errno.EINVAL:
+            return AddressOfLink(str(address))
         case errno.EPROTONOSUPPORT:
             return UnsupportedProtocol(f"the kernel has no {address.protocol.value} sockets")
         case _:
