@@ -233,7 +233,7 @@ class Links(Interface):
         ...
 
     def restore_bridge(self, network: BridgeNetwork) -> bool:
-        """Make a network's bridge if somebody has removed it, or give it the addresses it has lost.
+        """Make a network's bridge if somebody has removed it; set it up, with all its addresses.
 
         Returns whether anything was missing. Nothing is done to a bridge of somebody else.
         """

@@ -50,11 +50,12 @@ ROUTES: dict[IPNetwork, str] = {
 
 
 class Case(NamedTuple):
-    """Links, and a way to make namespaces, by their files, and to end them."""
+    """Links, ways to make namespaces, by their files, and to end them, and to harm a bridge."""
 
     links: Links
     begin: Callable[[], str]
     end: Callable[[str], None]
+    lay_bare: Callable[[str], None]
 
     def read(self) -> HostLinks:
         """What is there, but link-local subnets: interfaces have these, and get them late."""
@@ -89,7 +90,7 @@ def fake() -> Iterator[Case]:
     }
     links = FakeLinks(HostLinks(interfaces, ROUTES))
     numbers = count()
-    yield Case(links, lambda: f"/run/netns/{next(numbers)}", links.gone.add)
+    yield Case(links, lambda: f"/run/netns/{next(numbers)}", links.gone.add, links.lay_bare)
 
 
 @contextmanager
@@ -106,7 +107,12 @@ def linux() -> Iterator[Case]:
 
         _furnish(host)
         stack.enter_context(host.entered())
-        yield Case(LinuxLinks(), begin, lambda path: namespaces[path].close())
+        yield Case(LinuxLinks(), begin, lambda path: namespaces[path].close(), _lay_bare)
+
+
+def _lay_bare(bridge: str) -> None:
+    with IPRoute() as links:
+        links.flush_addr(index=links.link_lookup(ifname=bridge)[0])
 
 
 def _furnish(host: Namespace) -> None:
@@ -171,6 +177,25 @@ def test_a_bridge_is_not_made_of_what_is_there(case: Case, taken: str) -> None:
     with pytest.raises(LinkFailed, match=taken):
         case.links.add_bridge(other)
     assert case.read() == before
+
+
+def test_what_our_bridge_has_lost_is_restored_once(case: Case) -> None:
+    case.links.add_bridge(NETWORK)
+    before = case.read()
+    assert not case.links.restore_bridge(NETWORK)
+    for damage in (case.links.remove_bridge, lambda network: case.lay_bare(network.bridge)):
+        damage(NETWORK)
+        assert case.read() != before
+        assert case.links.restore_bridge(NETWORK)
+        assert case.read() == before
+        assert not case.links.restore_bridge(NETWORK)
+
+
+def test_a_bridge_of_somebody_else_is_not_restored(case: Case) -> None:
+    for name in ("br0", "nowhere"):
+        before = case.read()
+        assert not case.links.restore_bridge(replace(THEIRS, bridge=name))
+        assert case.read() == before
 
 
 def test_removing_a_bridge_that_is_not_there_has_no_effect(case: Case) -> None:

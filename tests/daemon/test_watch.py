@@ -244,6 +244,20 @@ def test_a_bridge_that_others_remove_is_made_again_with_its_cables() -> None:
     on_a_host(test)
 
 
+def test_a_bridge_that_has_lost_its_addresses_gets_them_again() -> None:
+    async def test(made: Host) -> None:
+        before = made.links.dump()
+        (network,) = made.service.registry.networks()
+        made.links.lay_bare(network.bridge)
+        assert made.links.dump() != before
+        made.gone.tell(["eth0", network.bridge])
+        await until(lambda: made.links.dump() == before)
+        await until(lambda: made.events[-1].what is Happening.LINKS_RESTORED)
+        assert made.events[-1].message.endswith(f": bridge {network.bridge}")
+
+    on_a_host(test)
+
+
 def test_a_container_that_ends_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
     async def test(made: Host) -> None:
         made.links.gone.add(NETNS)

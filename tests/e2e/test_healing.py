@@ -1,6 +1,7 @@
 """What others do to a daemon's rules and bridges, and what comes of it: real everything."""
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,22 +170,53 @@ def test_a_bridge_that_somebody_removes_is_back_with_its_containers(made: Site) 
     made.client.unpublish("nat1", ["7000:7000"])
 
 
-def test_a_cable_that_somebody_removes_is_laid_again(made: Site) -> None:
+@pytest.mark.parametrize("how", ["ip link del hpv-nat1", "ip link set hpv-nat1 down"])
+def test_a_cable_that_somebody_removes_or_sets_down_is_laid_again(made: Site, how: str) -> None:
     with made.client.events() as events:
-        with made.lab.namespaces["host"].entered(), IPRoute() as links:
-            (cable,) = (index for index in links.link_lookup(ifname="hpv-nat1"))
-            links.link("del", index=cable)
+        harm(made, how)
         assert next(events)["message"].endswith("the cable of endpoint nat1")
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
 
 
-def test_addresses_that_a_bridge_has_lost_come_back_by_a_reload(made: Site) -> None:
-    """Switching IPv6 off takes them, and switching it on does not bring them back."""
-    host, bridge = made.lab.namespaces["host"], made.client.network("nat")["bridge"]
-    for value in ("1", "0"):
-        host.sysctl(f"net.ipv6.conf.{bridge}.disable_ipv6", value)
-    made.client.reload()
-    assert made.answers(host_probe("remote", 8080, version=6)) == ["nat1"]
+BRIDGE = "hp-nat"
+#: What somebody may do to a bridge. Switching IPv6 off takes its addresses, and switching it on
+#: doesn't bring them back.
+HARMS = {
+    "set down": "ip link set {0} down",
+    "down and up": "ip link set {0} down; ip link set {0} up",
+    "flush": "ip address flush dev {0}",
+    "gateway": "ip address del {1}1/24 dev {0}",
+    "IPv6 off": "sysctl -qw net.ipv6.conf.{0}.disable_ipv6=1",
+    "IPv6 off and on": (
+        "sysctl -qw net.ipv6.conf.{0}.disable_ipv6=1; sysctl -qw net.ipv6.conf.{0}.disable_ipv6=0"
+    ),
+}
+
+
+def harm(made: Site, how: str) -> None:
+    """Do something to the bridge."""
+    command = how.format(BRIDGE, made.addresses["nat1"][4].removesuffix("2"))
+    with made.lab.namespaces["host"].entered():
+        subprocess.run(["/bin/sh", "-ec", command], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("how", HARMS.values(), ids=HARMS.keys())
+def test_a_bridge_that_is_set_down_or_loses_addresses_is_restored(made: Site, how: str) -> None:
+    """By itself: nobody reloads, and no look now and then is waited for."""
+    with made.client.events() as events:
+        harm(made, how)
+        event = next(events)
+    assert event["event"] == "links.restored"
+    assert event["message"].endswith(f": bridge {BRIDGE}")
+    probes = [host_probe("remote", 8080, version=of) for of in (4, 6)]
+    eventually(lambda: made.answers(*probes, seconds=SILENCE_S) == ["nat1"] * 2, "reached")
+
+
+def test_what_a_bridge_lost_while_nobody_watched_is_restored_at_the_start(made: Site) -> None:
+    made.daemon.stop()
+    harm(made, HARMS["flush"])
+    made.daemon.start()
+    assert made.answers(*(host_probe("remote", 8080, version=of) for of in (4, 6))) == ["nat1"] * 2
 
 
 @pytest.mark.parametrize("firewall", WAYS)

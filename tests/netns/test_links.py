@@ -22,6 +22,7 @@ from pyroute2 import IPRoute
 
 from hostports import BridgeNetwork, Endpoint, GatewayMode
 from hostports.errors import LinkFailed, NotPermitted, UnusableValue
+from hostports.linux.link_watch import LinkWatch
 from hostports.linux.links import LinuxLinks
 from hostports.linux.namespaces import namespace_of, namespace_path, with_netlink
 from hostports.linux.netlink import wait_until_reached, wait_until_sending
@@ -338,6 +339,36 @@ def test_a_cable_of_before_sends_back_as_it_is_to_do_now(lab: Lab, hairpin: bool
 def sends_back(lab: Lab) -> bool:
     port = link(lab.host, "hpv-e2").get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
     return bool(port.get_attr("IFLA_BRPORT_MODE"))
+
+
+def test_the_watch_tells_what_goes_is_set_down_or_loses_an_address_and_nothing_else(
+    lab: Lab,
+) -> None:
+    with lab.host.entered():
+        watch = LinkWatch()
+
+        def told(*commands: str) -> set[str]:
+            for each in commands:
+                subprocess.run(["/bin/sh", "-ec", f"ip {each}"], check=True)
+            return set(watch.read())
+
+        new = [
+            "link add a.b type veth peer name b",
+            "link add br0 type bridge",
+            "link set a.b master br0",
+        ]
+        up = ["link set a.b up", "link set br0 up"]
+        addresses = ["address add 10.1.1.1/24 dev br0", "address add fd01::1/64 dev br0 nodad"]
+        assert told(*new, *up, *addresses) == set()
+        assert told("link set br0 mtu 1400", "link set a.b nomaster") == set()
+        assert told("address del 10.1.1.1/24 dev br0") == {"br0"}
+        assert told("address del fd01::1/64 dev br0") == {"br0"}
+        assert told("link set br0 down") == {"br0"}
+        assert told("link set br0 up", "link set br0 name br1") == set()
+        assert told("link set a.b down") == {"a.b"}
+        assert told("link del a.b") == {"a.b", "b"}
+        assert told("link del br1") == {"br1"}
+        watch.close()
 
 
 def test_names_may_have_dots(lab: Lab) -> None:

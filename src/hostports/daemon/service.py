@@ -269,7 +269,7 @@ class RegistryService:
         await self.change(self.registry.reload)
         await self.forget_strays()
         made, failures = await self.change(partial(heal_links, self.registry, [""]))
-        said = [*(f"made again: {each}" for each in made), *map(str, failures)]
+        said = [*(f"restored: {each}" for each in made), *map(str, failures)]
         self.tell(Happening.FIREWALL_REBUILT, message="; ".join(said))
 
     async def doctor(self) -> Sequence[Finding]:

@@ -130,22 +130,22 @@ class Watcher:
         if strays:
             log.info("flows forgotten that began without rules: %d", strays)
 
-    def _links_changed(self, gone: Sequence[str]) -> None:
-        self._tasks.start(self._heal_links(gone))
+    def _links_changed(self, damaged: Sequence[str]) -> None:
+        self._tasks.start(self._heal_links(damaged))
 
-    async def _heal_links(self, gone: Sequence[str]) -> None:
-        if await self._restore_links(gone):
+    async def _heal_links(self, damaged: Sequence[str]) -> None:
+        if await self._restore_links(damaged):
             # Mostly a container that has ended, and is about to be removed.
             await asyncio.sleep(RETRY_S)
-            for failure in await self._restore_links(gone):
+            for failure in await self._restore_links(damaged):
                 log.info("not attached any more: %s", failure)
 
-    async def _restore_links(self, gone: Sequence[str]) -> Sequence[HostportsError]:
+    async def _restore_links(self, damaged: Sequence[str]) -> Sequence[HostportsError]:
         """Make again what has gone, and tell; what went wrong."""
-        work = partial(heal_links, self._service.registry, gone)
+        work = partial(heal_links, self._service.registry, damaged)
         made, failures = await self._service.change(work)
         if made:
-            said = f"made again, after somebody removed it: {', '.join(made)}"
+            said = f"restored, after somebody removed or changed it: {', '.join(made)}"
             log.warning("%s", said)
             self._service.tell(Happening.LINKS_RESTORED, message=said)
         return failures

@@ -23,13 +23,15 @@ def forget_strays(registry: Registry) -> int:
     return conntrack.forget_if(strays(registry.networks(), registry.engine.published()))
 
 
-def heal_links(registry: Registry, gone: Iterable[str]) -> tuple[list[str], list[HostportsError]]:
-    """Make bridges again that have gone, by their names, and join or lay cables.
+def heal_links(
+    registry: Registry, damaged: Iterable[str]
+) -> tuple[list[str], list[HostportsError]]:
+    """Make bridges again that have gone, or lack something, by their names; join or lay cables.
 
     An empty name means: look at all. Returns what was made, in words, and what went wrong.
     What we have removed ourselves is known no longer, or has been made again meanwhile.
     """
-    names = set(gone)
+    names = set(damaged)
     made: list[str] = []
     failures: list[HostportsError] = []
     for network in registry.networks():

@@ -33,7 +33,7 @@ def bring_back(registry: Registry, state: State) -> Return:
     """
     registry.know(state)
     actions = reconcile(state, _observed(registry, state))
-    failures = _laid(registry.links, actions)
+    failures = _laid(registry, actions)
     _publish(registry, actions)
     failures += tried(partial(_forget_left_over, registry))
     failures += follow(registry).failures
@@ -61,11 +61,13 @@ def _observed(registry: Registry, state: State) -> Observed:
     )
 
 
-def _laid(links: Links, actions: Actions) -> list[HostportsError]:
-    """Make bridges and cables; what went wrong."""
+def _laid(registry: Registry, actions: Actions) -> list[HostportsError]:
+    """Make bridges and cables, and what bridges that are there lack; what went wrong."""
+    links = registry.links
     failures: list[HostportsError] = []
-    for network in actions.bridges:
-        failures += tried(partial(links.add_bridge, network))
+    for network in registry.networks():
+        made = links.add_bridge if network in actions.bridges else links.restore_bridge
+        failures += tried(partial(made, network))
     for endpoint in actions.cables:
         failures += tried(partial(attach_again, links, endpoint))
     return failures

@@ -82,7 +82,7 @@ class LinuxLinks:
         _asked(partial(_seen_bridge if network.existing else _make_bridge, network=network))
 
     def restore_bridge(self, network: BridgeNetwork) -> bool:
-        """Make our bridge again where it is missing, or add what it lacks of its addresses."""
+        """Make our bridge again where it is missing, or what it lacks: being up, addresses."""
         return not network.existing and _asked(partial(_restore_bridge, network=network))
 
     def remove_bridge(self, network: BridgeNetwork) -> None:

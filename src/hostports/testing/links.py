@@ -22,10 +22,14 @@ class FakeLinks:
         self._cables: dict[str, Endpoint] = {}
         # A cable stays when its bridge goes, and a new bridge of the same name doesn't know it.
         self._loose: set[str] = set()
+        self._bare: set[str] = set()
 
     def read(self) -> HostLinks:
         """What the host has, and our bridges; no cables, as no decision asks for these."""
-        ours = {name: _subnets(network) for name, network in self._bridges.items()}
+        ours = {
+            name: () if name in self._bare else _subnets(network)
+            for name, network in self._bridges.items()
+        }
         interfaces = {name: Interface(subnets, bridge=True) for name, subnets in ours.items()}
         routes = {subnet: name for name, subnets in ours.items() for subnet in subnets}
         return HostLinks({**self.host.interfaces, **interfaces}, {**self.host.routes, **routes})
@@ -49,11 +53,19 @@ class FakeLinks:
         self._bridges[network.bridge] = network
 
     def restore_bridge(self, network: BridgeNetwork) -> bool:
-        """Put our bridge into the table again if it isn't there."""
-        if network.existing or network.bridge in self._bridges:
+        """Put our bridge into the table again if it isn't there, with its addresses."""
+        if network.existing:
             return False
-        self.add_bridge(network)
+        if network.bridge not in self._bridges:
+            self.add_bridge(network)
+        elif network.bridge not in self._bare:
+            return False
+        self._bare.discard(network.bridge)
         return True
+
+    def lay_bare(self, bridge: str) -> None:
+        """Take a bridge's addresses, as somebody else may."""
+        self._bare.add(bridge)
 
     def remove_bridge(self, network: BridgeNetwork) -> None:
         """Take our bridge out of the table; its cables are loose."""
@@ -61,6 +73,7 @@ class FakeLinks:
             return
         if self._faults.due("links.remove_bridge"):
             raise LinkFailed(f"injected: bridge {network.bridge!r} can't be removed")
+        self._bare.discard(network.bridge)
         if self._bridges.pop(network.bridge, None):
             self._loose |= {
                 name
@@ -117,9 +130,10 @@ class FakeLinks:
 
     def dump(self) -> list[str]:
         """Our bridges, then the cables."""
+        there = self.read()
         bridges = [
-            " ".join([f"bridge {name}", *map(str, _subnets(network))])
-            for name, network in sorted(self._bridges.items())
+            " ".join([f"bridge {name}", *map(str, there.interfaces[name].subnets)])
+            for name in sorted(self._bridges)
         ]
         cables = [
             f"cable of {name} from {'nowhere' if name in self._loose else endpoint.network.bridge} "
