@@ -177,7 +177,8 @@ for table in $(nft list tables | awk '$3 != "hostports" { print $2 "," $3 }'); d
     nft delete table $(echo $table | tr , ' ')
 done
 nft flush chain inet hostports user
-sysctl -qw net.ipv4.ip_forward=1
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.uplink0.rp_filter=0
+ip route del 10.9.0.2/32 || true; ip route del blackhole 10.90.0.2/32 || true
 iptables-legacy -P FORWARD ACCEPT; iptables-legacy -P INPUT ACCEPT
 iptables-legacy -F; iptables-legacy -X
 true

@@ -89,6 +89,23 @@ def test_a_packet_that_is_dropped_is_followed_to_the_rule(
         assert story(made, 8080)[-1] == end
 
 
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "sysctl -qw net.ipv4.ip_forward=0",
+        # The strict check wants the way back by the same interface, which a better route denies.
+        "sysctl -qw net.ipv4.conf.uplink0.rp_filter=1; ip route add 10.9.0.2/32 dev trust0",
+        "ip route add blackhole 10.90.0.2/32",
+    ],
+    ids=["no router", "reverse path", "no route"],
+)
+def test_a_packet_that_the_kernel_drops_gets_no_further(made: Site, commands: str) -> None:
+    with given(made, commands):
+        told = story(made, 8080)
+    assert told[-1].startswith("It gets no further: ")
+    assert not any(each.startswith("It goes to ") for each in told)
+
+
 def test_the_command_can_ask_itself(made: Site) -> None:
     """So one sees something without a client."""
     said = made.daemon.command("doctor", "--trace", "10.9.0.1:8080", "--probe")

@@ -75,6 +75,22 @@ def test_a_packet_that_ends_has_no_other_end(line: str, said: str) -> None:
     assert story == [*BEGUN, f"table inet others, chain passing: {said}"]
 
 
+def test_of_a_packet_that_comes_neither_in_nor_out_no_goal_is_told() -> None:
+    """As the kernel drops it when it looks for a way: nobody's rule says so."""
+    routed = ASKING.partition("trace id 0a inet hostports to_br packet")[0]
+    *begun, passed, end = told(routed)
+    assert begun == BEGUN[: len(begun)]
+    assert passed == BEGUN[-1]
+    assert end.startswith("It gets no further: ")
+
+
+def test_of_an_answer_that_comes_neither_in_nor_out_no_goal_is_told() -> None:
+    routed = ANSWER.partition("trace id 0c")[0]
+    *_, passed, end = told(ASKING + ACCEPTED + routed)
+    assert passed == "table inet hostports, chain traffic_in: passed."
+    assert end.startswith("It gets no further: ")
+
+
 def test_an_answer_that_is_missing_is_told() -> None:
     assert told(ASKING + ACCEPTED)[-1] == "No answer was seen."
 
@@ -115,6 +131,8 @@ def test_where_nobody_has_rules_a_packet_is_seen_nevertheless() -> None:
 trace id 0a inet hostports_trace_7_0 first_prerouting packet: iif "uplink0" ip saddr 10.9.0.2 ip daddr 10.9.0.1 tcp sport 43524 tcp dport 8080 tcp flags == syn
 trace id 0a inet hostports_trace_7_0 first_prerouting rule tcp dport 8080 meta nftrace set 1 (verdict continue)
 trace id 0a inet hostports_trace_7_0 first_prerouting policy accept
+trace id 0a inet hostports_trace_7_0 taken packet: iif "uplink0" ip saddr 10.9.0.2 ip daddr 10.9.0.1 tcp sport 43524 tcp dport 8080 tcp flags == syn
+trace id 0a inet hostports_trace_7_0 taken policy accept
 trace id 0b inet hostports_trace_7_0 answer_output packet: oif "uplink0" ip saddr 10.9.0.1 ip daddr 10.9.0.2 tcp sport 8080 tcp dport 43524 tcp flags == 0x12
 trace id 0b inet hostports_trace_7_0 answer_output policy accept
 """  # noqa: E501 - as nft writes it

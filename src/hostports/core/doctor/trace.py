@@ -23,6 +23,13 @@ _TRANSLATING: Final = re.compile(r"\b(dnat (ip6? )?to|redirect)\b")
 _NOT_COME: Final = (
     "No packet came: it is lost before this host, or goes to another address or port."
 )
+#: Where only a packet for this host comes, and where only one that leaves it.
+_TAKEN: Final = "taken"
+_LEAVING: Final = "leaving"
+_STUCK: Final = (
+    "It gets no further: the host neither takes nor forwards it (forwarding off, reverse path "
+    "filter, no route, or a rule of iptables-legacy)."
+)
 _NOT_SENT: Final = "No packet was seen: this host could not send one to that address."
 #: A counter's values say nothing of a packet's way.
 _COUNTER: Final = re.compile(r" ?counter packets \d+ bytes \d+")
@@ -31,7 +38,8 @@ _COUNTER: Final = re.compile(r" ?counter packets \d+ bytes \d+")
 def marking(suffix: str, to: SocketAddress) -> str:
     """A script for ``nft -i``: first packets to an address, and first answers, are to be told.
 
-    It ends by listing the table, so that who gave it sees when it is done.
+    Chains without rules tell what has come through the kernel's routing. It ends by listing the
+    table, so that who gave it sees when it is done.
     """
     table, protocol = f"inet {MARKING}{suffix}", to.protocol.value
     ip = "ip" if to.ip.version == 4 else "ip6"
@@ -55,18 +63,29 @@ def marking(suffix: str, to: SocketAddress) -> str:
             f"add rule {table} answer_{hook} {only} meta l4proto {protocol} ct direction reply "
             f"{asked_it}ct original proto-dst {to.port} {answer}{tell}",
         ]
+    for name, hook in ((_TAKEN, "input"), (_LEAVING, "postrouting")):
+        lines.append(f"add chain {table} {name} {{ type filter hook {hook} priority -450; }}")
     return "\n".join([*lines, f"list table {table}", ""])
 
 
 @dataclass(slots=True)
 class _Packet:
-    """What has been told of one packet so far; `ended` also where that has been said."""
+    """What has been told of one packet so far; `ended` also where that has been said.
+
+    `taken` is whether it came to the host's own sockets.
+    """
 
     source: str
     first: str
     to: str
     oif: str = ""
+    taken: bool = False
     ended: bool = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing became of it that the rules would see."""
+        return not (self.ended or self.oif or self.taken)
 
 
 @dataclass(slots=True)
@@ -92,9 +111,13 @@ class Story:
         if not found:
             return
         what, packet = found["what"], self._by_id.get(found["id"])
+        ours = found["table"].startswith(MARKING)
         if what.startswith("packet: "):
             yield from self._seen(found["id"], what)
-        elif packet and not found["table"].startswith(MARKING):
+            seen = self._by_id[found["id"]]
+            if seen and ours and found["chain"] == _TAKEN:
+                seen.taken = True
+        elif packet and not ours:
             where = f"table {found['family']} {found['table']}, chain {found['chain']}"
             yield from _judged(packet, where, what)
 
@@ -103,10 +126,12 @@ class Story:
         if self._asking is None:
             yield _NOT_SENT if self.probe else _NOT_COME
             return
-        unanswered = not self._asking.ended and self._answer is None
-        yield from _parting(self._asking)
-        if self._answer:
-            yield from _parting(self._answer)
+        unanswered = not (self._asking.ended or self._asking.stuck or self._answer)
+        for packet in filter(None, (self._asking, self._answer)):
+            if packet.stuck:
+                yield _STUCK
+            else:
+                yield from _parting(packet)
         if unanswered:
             yield "No answer was seen."
 
