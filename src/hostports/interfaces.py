@@ -263,6 +263,13 @@ class Links(Interface):
         """Take the cable away; no effect where it, or the namespace, is gone."""
         ...
 
+    def restore_inside(self, endpoint: Endpoint) -> bool:
+        """Set an attached endpoint's ``eth0`` up, with the addresses and default routes it lost.
+
+        Returns whether anything was missing. Whoever has another default route keeps it.
+        """
+        ...
+
     def attached(self, endpoint: Endpoint) -> bool:
         """Whether the cable is there, in an endpoint's namespace and on its bridge."""
         ...

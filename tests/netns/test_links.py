@@ -349,7 +349,7 @@ def test_the_watch_tells_what_goes_is_set_down_or_loses_an_address_and_nothing_e
 
         def told(*commands: str) -> set[str]:
             for each in commands:
-                subprocess.run(["/bin/sh", "-ec", f"ip {each}"], check=True)
+                given(lab.host, f"ip {each}")
             return set(watch.read())
 
         new = [
@@ -369,6 +369,59 @@ def test_the_watch_tells_what_goes_is_set_down_or_loses_an_address_and_nothing_e
         assert told("link del a.b") == {"a.b", "b"}
         assert told("link del br1") == {"br1"}
         watch.close()
+
+
+#: What a container may do to what is its own, and how eth0 or its routes lose something.
+LOSSES = {
+    "down": "ip link set eth0 down",
+    "down and up": "ip link set eth0 down; ip link set eth0 up",
+    "an address": "ip address del 172.30.0.2/24 dev eth0",
+    "all addresses": "ip address flush dev eth0",
+    "default routes": "ip route del default; ip -6 route del default",
+}
+
+
+def given(where: Namespace, commands: str) -> None:
+    with where.entered():
+        subprocess.run(["/bin/sh", "-ec", commands], check=True)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+def test_what_eth0_has_lost_is_restored_once(lab: Lab, loss: str) -> None:
+    lab.add_bridge()
+    inside = lab.begin()
+    web = endpoint(inside)
+    lab.attach(web)
+    before = interfaces(inside), addresses(inside, "eth0"), default_routes(inside)
+    with lab.host.entered():
+        assert not lab.links.restore_inside(web)
+        given(inside, loss)
+        assert lab.links.restore_inside(web)
+        assert not lab.links.restore_inside(web)
+    found = addresses(inside, "eth0")
+    assert (interfaces(inside), default_routes(inside)) == (before[0], before[2])
+    assert {each for each in found if not each.startswith("fe80")} == {
+        each for each in before[1] if not each.startswith("fe80")
+    }
+    assert ask(lab.host, inside, "172.30.0.2") == "172.30.0.1"
+    assert ask(lab.host, inside, "fd30::2") == "fd30::1"
+
+
+def test_a_default_route_of_another_kind_is_kept(lab: Lab) -> None:
+    """And so is an eth0 that is none of ours."""
+    lab.add_bridge()
+    inside = lab.begin()
+    web = endpoint(inside)
+    lab.attach(web)
+    given(inside, "ip route replace default via 172.30.0.9")
+    with lab.host.entered():
+        assert not lab.links.restore_inside(web)
+        assert ("172.30.0.9", "eth0") in default_routes(inside)
+        given(
+            inside,
+            "ip link set eth0 down; ip link set eth0 name wan0; ip link add eth0 type bridge",
+        )
+        assert not lab.links.restore_inside(web)
 
 
 def test_names_may_have_dots(lab: Lab) -> None:

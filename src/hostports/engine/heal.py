@@ -28,8 +28,9 @@ def heal_links(
 ) -> tuple[list[str], list[HostportsError]]:
     """Make bridges again that have gone, or lack something, by their names; join or lay cables.
 
-    An empty name means: look at all. Returns what was made, in words, and what went wrong.
-    What we have removed ourselves is known no longer, or has been made again meanwhile.
+    An empty name means: look at all, also inside endpoints. Returns what was made, in words, and
+    what went wrong. What we have removed ourselves is known no longer, or has been made again
+    meanwhile.
     """
     names = set(damaged)
     made: list[str] = []
@@ -40,7 +41,8 @@ def heal_links(
             names |= {cable_name(each) for each in registry.endpoints(network.name)}
     for endpoint in registry.endpoints():
         if {cable_name(endpoint), ""} & names and endpoint.namespace:
-            failures += tried(partial(_attached, registry, endpoint, made))
+            inside = "" in names
+            failures += tried(partial(_attached, registry, endpoint, made, inside=inside))
     return made, failures
 
 
@@ -68,7 +70,10 @@ def _restored(registry: Registry, network: BridgeNetwork, made: list[str]) -> No
         made.append(f"bridge {network.bridge}")
 
 
-def _attached(registry: Registry, endpoint: Endpoint, made: list[str]) -> None:
+def _attached(registry: Registry, endpoint: Endpoint, made: list[str], *, inside: bool) -> None:
+    """With `inside`, what is the endpoint's own is looked at, too: it may have reasons."""
     if not registry.links.attached(endpoint):
         attach_again(registry.links, endpoint)
         made.append(f"the cable of endpoint {endpoint.name}")
+    elif inside and registry.links.restore_inside(endpoint):
+        made.append(f"eth0 of endpoint {endpoint.name}")

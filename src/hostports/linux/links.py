@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from ipaddress import ip_interface
 from typing import Final, TypeVar
 
 from pyroute2 import IPRoute
@@ -19,7 +18,7 @@ from hostports.errors import LinkFailed, LinkTaken
 from hostports.linux.host_links import read_links
 from hostports.linux.namespaces import is_own, namespace_path, open_namespace, with_netlink
 from hostports.linux.netlink import (
-    IPInterface,
+    IFF_UP,
     add_addresses,
     delete,
     find,
@@ -31,19 +30,17 @@ from hostports.linux.netlink import (
     translated,
     wait_until_reached,
     wait_until_sending,
+    without_those_of,
 )
-from hostports.model.address import Family, IPAddress
+from hostports.linux.wiring import INSIDE, in_subnets, rewire, wire
+from hostports.model.address import Family
 from hostports.model.links import HostLinks
 from hostports.model.network import BridgeNetwork, Endpoint
 
 T = TypeVar("T")
 
-#: The endpoint's end of its cable.
-_INSIDE: Final = "eth0"
 #: A port where nobody listens (RFC 863).
 _DISCARD: Final = 9
-#: linux/if.h
-_IFF_UP: Final = 1
 
 #: The mends for what the kernel may say to a step.
 _MAKING_BRIDGE: Final = {
@@ -54,9 +51,6 @@ _MAKING_BRIDGE: Final = {
 _MAKING_CABLE: Final = {errno.EOPNOTSUPP: "load the kernel module veth"}
 #: What may be said where a namespace has gone.
 _GONE: Final = (errno.ENOENT, errno.EINVAL)
-_ROUTING: Final = {
-    errno.EEXIST: "remove the namespace's own default route, or use an --internal network"
-}
 
 
 class LinuxLinks:
@@ -111,6 +105,13 @@ class LinuxLinks:
         if endpoint.namespace:
             _asked(partial(remove, name=cable_name(endpoint), of_kind="veth"))
 
+    def restore_inside(self, endpoint: Endpoint) -> bool:
+        """Give an endpoint's ``eth0`` what it lacks."""
+        if not endpoint.namespace:
+            return False
+        with _opened(endpoint) as namespace:
+            return _asked(partial(_restore_inside, endpoint=endpoint, namespace=namespace))
+
     def attached(self, endpoint: Endpoint) -> bool:
         """Whether the cable leads from the bridge into the namespace; never without one.
 
@@ -157,7 +158,7 @@ def _make_bridge(links: IPRoute, network: BridgeNetwork) -> None:
     name, draft = network.bridge, _draft_name(network.bridge)
     _refuse_taken(links, name)
     remove(links, draft, "bridge")
-    addresses = list(_in_subnets(network, network.gateway))
+    addresses = list(in_subnets(network, network.gateway))
     with ExitStack() as undo:
         with translated(f"bridge {name!r} can't be made", _MAKING_BRIDGE):
             # Without a hardware address of its own it has that of a port, another one as ports go.
@@ -178,10 +179,9 @@ def _restore_bridge(links: IPRoute, network: BridgeNetwork) -> bool:
     if found is None:
         _make_bridge(links, network)
         return True
-    wanted = list(_in_subnets(network, network.gateway))
-    there = {str(each.get_attr("IFA_ADDRESS")) for each in links.get_addr(index=found["index"])}
-    missing = [each for each in wanted if str(each.ip) not in there]
-    if not missing and found["flags"] & _IFF_UP:
+    wanted = in_subnets(network, network.gateway)
+    missing = without_those_of(links, found["index"], wanted)
+    if not missing and found["flags"] & IFF_UP:
         return False
     _set_bridge(name, network)
     add_addresses(links, name, missing)
@@ -229,11 +229,11 @@ def _attach(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool
         if hairpin:
             with translated(f"hairpin mode of {cable!r} can't be set"):
                 links.brport("set", index=index_of(links, cable), mode=1)
-        with_netlink(partial(_wire_inside, endpoint=endpoint), namespace)
+        with_netlink(partial(wire, endpoint=endpoint), namespace)
         set_up(links, cable)
         wait_until_sending(links, cable)
-        with_netlink(partial(wait_until_sending, name=_INSIDE), namespace)
-        if bridge["flags"] & _IFF_UP and not network.existing:
+        with_netlink(partial(wait_until_sending, name=INSIDE), namespace)
+        if bridge["flags"] & IFF_UP and not network.existing:
             # It has begun to send with its first port.
             wait_until_sending(links, network.bridge)
         undo.pop_all()
@@ -248,13 +248,13 @@ def _remove_loose(links: IPRoute, cable: str) -> None:
 
 def _plugged(cable: ifinfmsg) -> bool:
     """Whether a cable is complete, and in some bridge."""
-    return bool(cable.get_attr("IFLA_MASTER") and cable["flags"] & _IFF_UP)
+    return bool(cable.get_attr("IFLA_MASTER") and cable["flags"] & IFF_UP)
 
 
 def _plug_in(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool) -> bool:
     """A cable that was complete stays up when its bridge goes, with all that is inside."""
     bridge, cable = _seen_bridge(links, endpoint.network), find(links, cable_name(endpoint))
-    if cable is None or not cable["flags"] & _IFF_UP:
+    if cable is None or not cable["flags"] & IFF_UP:
         return False
     if cable.get_attr("IFLA_MASTER") not in (None, bridge["index"]):
         return False
@@ -267,6 +267,12 @@ def _plug_in(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: boo
     wait_until_sending(links, endpoint.network.bridge)
     _introduce(endpoint)
     return True
+
+
+def _restore_inside(links: IPRoute, endpoint: Endpoint, namespace: int) -> bool:
+    cable = find(links, cable_name(endpoint))
+    work = partial(rewire, endpoint=endpoint, cable=cable["index"] if cable else 0)
+    return with_netlink(work, namespace)
 
 
 def _introduce(endpoint: Endpoint) -> None:
@@ -284,7 +290,7 @@ def _make_cable(links: IPRoute, endpoint: Endpoint, bridge: ifinfmsg, namespace:
     """Both ends at once, each where it belongs; a bridge's MTU is the least of its ports'."""
     name, mtu = cable_name(endpoint), bridge.get_attr("IFLA_MTU")
     address = hardware_address(endpoint) or _random_hardware_address()
-    inside = {"ifname": _INSIDE, "net_ns_fd": namespace, "mtu": mtu, "address": address}
+    inside = {"ifname": INSIDE, "net_ns_fd": namespace, "mtu": mtu, "address": address}
     outside = {"ifname": name, "master": bridge["index"], "mtu": mtu}
     with translated(f"cable {name!r} to endpoint {endpoint.name!r} can't be laid", _MAKING_CABLE):
         try:
@@ -304,40 +310,9 @@ def _end_taken(endpoint: Endpoint, *, outside: bool) -> LinkTaken:
         )
     return LinkTaken(
         f"namespace {endpoint.namespace!r} of endpoint {endpoint.name!r} "
-        f"has an interface {_INSIDE!r} already",
+        f"has an interface {INSIDE!r} already",
         "rename or remove that one, or add the endpoint by its --address",
     )
-
-
-def _wire_inside(links: IPRoute, endpoint: Endpoint) -> None:
-    """All that is the namespace's; loopback last, as it would stay after a failure."""
-    set_ipv6(_INSIDE, disable_ipv6=str(int(endpoint.ipv6 is None)))
-    addresses = list(_in_subnets(endpoint.network, endpoint.address))
-    set_up(links, _INSIDE)
-    add_addresses(links, _INSIDE, addresses)
-    wait_until_reached(links, _INSIDE, addresses)
-    for gateway in _gateways(endpoint):
-        with translated(f"the default route by {gateway} can't be added", _ROUTING):
-            links.route("add", dst="default", gateway=gateway, oif=index_of(links, _INSIDE))
-    set_up(links, "lo")
-
-
-def _gateways(endpoint: Endpoint) -> Iterator[str]:
-    network = endpoint.network
-    if not network.internal:
-        for each in _in_subnets(network, network.gateway):
-            if endpoint.address(Family(each.version)) is not None:
-                yield str(each.ip)
-
-
-def _in_subnets(
-    network: BridgeNetwork, address: Callable[[Family], IPAddress | None]
-) -> Iterator[IPInterface]:
-    """An address of each family that has one, with the length of the network's subnet."""
-    for of in Family:
-        subnet, ip = network.subnet(of), address(of)
-        if subnet is not None and ip is not None:
-            yield ip_interface(f"{ip}/{subnet.prefixlen}")
 
 
 def _is_attached(links: IPRoute, endpoint: Endpoint, namespace: int, *, hairpin: bool) -> bool:

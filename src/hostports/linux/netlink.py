@@ -29,6 +29,8 @@ _IPV6_SETTINGS: Final = Path("/proc/sys/net/ipv6/conf")
 # linux/if_addr.h and linux/rtnetlink.h
 _IFA_F_NODAD: Final = 0x02
 _RTN_LOCAL: Final = 2
+#: linux/if.h
+IFF_UP: Final = 1
 
 #: How long Linux's work queues get, which take milliseconds.
 _PATIENCE_S: Final = 5.0
@@ -139,6 +141,14 @@ def add_addresses(links: IPRoute, name: str, addresses: Iterable[IPInterface]) -
         where = {"index": index, "address": str(each.ip), "prefixlen": each.network.prefixlen}
         with translated(f"interface {name!r} can't have the address {each}"):
             links.addr("add", **where, IFA_FLAGS=_IFA_F_NODAD)
+
+
+def without_those_of(
+    links: IPRoute, index: int, addresses: Iterable[IPInterface]
+) -> list[IPInterface]:
+    """The addresses that an interface, by its number, doesn't have."""
+    there = {str(each.get_attr("IFA_ADDRESS")) for each in links.get_addr(index=index)}
+    return [each for each in addresses if str(each.ip) not in there]
 
 
 def wait_until_reached(links: IPRoute, name: str, addresses: Iterable[IPInterface]) -> None:

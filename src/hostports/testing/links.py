@@ -1,5 +1,6 @@
 """The fake of `Links`: bridges and cables as tables."""
 
+from hostports.core.networks import cable_name
 from hostports.errors import LinkFailed, LinkTaken, UnusableValue
 from hostports.model.address import Family, IPNetwork
 from hostports.model.links import HostLinks, Interface
@@ -63,9 +64,9 @@ class FakeLinks:
         self._bare.discard(network.bridge)
         return True
 
-    def lay_bare(self, bridge: str) -> None:
-        """Take a bridge's addresses, as somebody else may."""
-        self._bare.add(bridge)
+    def lay_bare(self, interface: str) -> None:
+        """Take the addresses of a bridge, or by its cable of an endpoint, as others may."""
+        self._bare.add(interface)
 
     def remove_bridge(self, network: BridgeNetwork) -> None:
         """Take our bridge out of the table; its cables are loose."""
@@ -117,6 +118,12 @@ class FakeLinks:
             raise LinkFailed(f"injected: endpoint {endpoint.name!r} can't be detached")
         self._cables.pop(endpoint.name, None)
         self._loose.discard(endpoint.name)
+
+    def restore_inside(self, endpoint: Endpoint) -> bool:
+        """Give an endpoint its addresses again."""
+        lost = self.attached(endpoint) and cable_name(endpoint) in self._bare
+        self._bare.discard(cable_name(endpoint))
+        return lost
 
     def attached(self, endpoint: Endpoint) -> bool:
         """Whether the cable is in the table, by its namespace and bridge."""
