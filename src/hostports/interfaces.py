@@ -323,7 +323,7 @@ class Inspection(Interface):
     """What on the host may keep published ports from being reached."""
 
     def read(self, namespaces: Collection[str] = ()) -> Condition:
-        """The host as it is now, and who listens in endpoints' namespaces, given by their files.
+        """The host as it is now, and what is in endpoints' namespaces, given by their files.
 
         Raises `FirewallFailed` if nobody tells.
         """

@@ -42,7 +42,7 @@ def read_links(links: IPRoute) -> HostLinks:
     for route in filter(_counts, _listed(links.get_routes)):
         over = found.get(_interface(route))
         # The first one of several is the one that packets take.
-        routes.setdefault(_destination(route), str(over.get_attr("IFLA_IFNAME")) if over else "")
+        routes.setdefault(destination(route), str(over.get_attr("IFLA_IFNAME")) if over else "")
     return HostLinks(interfaces, routes, bool(sysctl.read("net.ipv6.conf.all.disable_ipv6")))
 
 
@@ -69,12 +69,13 @@ def _counts(route: rtmsg) -> bool:
     """Whether it is a route that somebody made, to other hosts and not to all of them."""
     if route.get_attr("RTA_TABLE") != _RT_TABLE_MAIN or route["type"] in _OF_ADDRESSES:
         return False
-    to = _destination(route)
+    to = destination(route)
     link_local = to.version == 6 and to.is_link_local
     return to.prefixlen > _LONGEST_DEFAULT and not to.is_multicast and not link_local
 
 
-def _destination(route: rtmsg) -> IPNetwork:
+def destination(route: rtmsg) -> IPNetwork:
+    """Where a route leads to."""
     to = route.get_attr("RTA_DST") or _ANY[route["family"]]
     return ip_network(f"{to}/{route['dst_len']}")
 

@@ -1,6 +1,5 @@
 """What `doctor` looks at: everybody's rules, kernel settings, interfaces, and who listens."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Set
@@ -12,11 +11,12 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hostports.core.rules.settings import BRIDGE_CALLS, FORWARDING
+from hostports.core.rules.settings import BRIDGE_CALLS, FORWARDING, of_interface
 from hostports.errors import FirewallFailed, HostportsError
 from hostports.linux import sysctl
+from hostports.linux.inside import look_inside
 from hostports.linux.listening import listening
-from hostports.linux.namespaces import in_own_thread, open_namespace, with_netlink
+from hostports.linux.namespaces import in_own_thread, with_netlink
 from hostports.model.address import Family
 from hostports.model.condition import Condition, IPInterface, OurFirewall, SavedTables
 from hostports.model.port import SocketAddress
@@ -27,7 +27,8 @@ _LEGACY: Final = {
     Family.IPV4: Path("/proc/thread-self/net/ip_tables_names"),
     Family.IPV6: Path("/proc/thread-self/net/ip6_tables_names"),
 }
-_REVERSE_PATHS: Final = Path("/proc/sys/net/ipv4/conf")
+#: Settings of each interface that decide what becomes of packets that come by it.
+_OF_INTERFACES: Final = ("rp_filter", "forwarding")
 _IFF_UP: Final = 1
 _MAIN_TABLE: Final = 254
 _VERSIONS: Final = {2: Family.IPV4, 10: Family.IPV6}
@@ -48,7 +49,7 @@ class LinuxInspection:
         saved = [*_saved_by_nft(), *_saved_by_legacy()]
         read = {each.family for each in saved if each.legacy}
         interfaces, uplinks = with_netlink(_interfaces)
-        inside = {each: found for each in namespaces if (found := _inside(each)) is not None}
+        inside = {each: found for each in namespaces if (found := look_inside(each))}
         return Condition(
             ours=self._ours,
             nft=ruleset,
@@ -58,7 +59,7 @@ class LinuxInspection:
             settings=_settings(interfaces),
             interfaces=interfaces,
             uplinks=uplinks,
-            listening=_listening(None),
+            listening=_listening(),
             inside=inside,
         )
 
@@ -113,12 +114,8 @@ def _has_legacy(of: Family) -> bool:
 
 def _settings(interfaces: Collection[str]) -> Mapping[str, str]:
     names = [*(names[-1] for names in FORWARDING.values()), *BRIDGE_CALLS.values()]
-    found = {each: sysctl.read(each) for each in names}
-    for each in ("all", *interfaces):
-        with suppress(OSError):
-            value = (_REVERSE_PATHS / each / "rp_filter").read_text(encoding="ascii").strip()
-            found[f"net.ipv4.conf.{each}.rp_filter"] = value
-    return found
+    names += [of_interface(one, each) for one in ("all", *interfaces) for each in _OF_INTERFACES]
+    return {each: sysctl.read(each) for each in names}
 
 
 def _interfaces(
@@ -154,20 +151,8 @@ def _ways(route: Any) -> list[int]:  # noqa: ANN401 - pyroute2 has no types
     return [each["oif"] for each in several] if several else [route.get_attr("RTA_OIF") or 0]
 
 
-def _inside(path: str) -> Set[SocketAddress] | None:
-    """Who listens in a namespace; None where it is gone, or can't be entered."""
+def _listening() -> Set[SocketAddress] | None:
     try:
-        namespace = open_namespace(path)
-    except OSError:
-        return None
-    try:
-        return _listening(namespace)
-    finally:
-        os.close(namespace)
-
-
-def _listening(namespace: int | None) -> Set[SocketAddress] | None:
-    try:
-        return in_own_thread(listening, namespace)
+        return in_own_thread(listening)
     except (OSError, NetlinkError, HostportsError):
         return None

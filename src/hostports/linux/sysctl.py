@@ -7,6 +7,7 @@ from typing import Final
 from hostports.errors import FirewallFailed, HostportsError, NotPermitted
 
 _ROOT: Final = Path("/proc/sys")
+_DOTS: Final = str.maketrans("./", "/.")
 
 
 def read(name: str) -> str:
@@ -36,8 +37,8 @@ def write(wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path(name: str) -> Path:
-    """Where a setting is; an interface's name may have dots, but none of ours has."""
-    return _ROOT / name.replace(".", "/")
+    """Where a setting is; the dots of an interface's name are slashes in the setting's."""
+    return _ROOT / name.translate(_DOTS)
 
 
 def _translated(name: str, error: OSError) -> HostportsError:

@@ -6,7 +6,7 @@ from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TypeAlias
 
-from hostports.model.address import Family
+from hostports.model.address import Family, IPNetwork
 from hostports.model.port import SocketAddress
 
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
@@ -31,14 +31,27 @@ class SavedTables:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """An endpoint's namespace: who listens in it.
+
+    `own` are the destinations that it takes itself, its addresses while their interfaces are up;
+    `routes` those that it has a way to, in any table.
+    """
+
+    listening: Set[SocketAddress] = frozenset()
+    own: tuple[IPNetwork, ...] = ()
+    routes: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """The host as `doctor` finds it.
 
     `ours`: which firewall of ours should be there. `nft` is the ruleset as JSON, `nft_text` the
     same as text with handles. `unread`: families with tables of iptables-legacy that no tool tells
     of. `settings` are sysctls by name. `interfaces` are up, with their addresses; `uplinks` have
-    default routes, best first. `listening` are sockets of the host, None if nobody tells, `inside`
-    those in endpoints' namespaces, by their files.
+    default routes, best first. `listening` are sockets of the host, None if nobody tells; `inside`
+    is what is in endpoints' namespaces, by their files, as far as they could be entered.
     """
 
     ours: OurFirewall = OurFirewall.NFTABLES
@@ -50,4 +63,4 @@ class Condition:
     interfaces: Mapping[str, tuple[IPInterface, ...]] = field(default_factory=dict)
     uplinks: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
     listening: Set[SocketAddress] | None = None
-    inside: Mapping[str, Set[SocketAddress]] = field(default_factory=dict)
+    inside: Mapping[str, Inside] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import pytest
 from hostports.core.doctor.findings import Record, findings
 from hostports.errors import RelayFailed
 from hostports.model.address import Family
-from hostports.model.condition import Condition, SavedTables
+from hostports.model.condition import Condition, Inside, SavedTables
 from hostports.model.event import Finding, Severity
 from hostports.model.following import Following
 from hostports.model.port import PortBinding, Protocol, SocketAddress
@@ -44,6 +44,16 @@ EXPECTED = {
 }
 
 
+NETNS = "/run/netns/x"
+ENTERED = replace(RECORD, endpoints=[replace(ENDPOINT, namespace=NETNS)])
+#: A container with all that it needs.
+INSIDE = Inside(
+    frozenset([SocketAddress(Protocol.TCP, IPv4Address("0.0.0.0"), 80)]),
+    own=(IPv4Network("127.0.0.0/8"), IPv4Network("10.90.0.2/32")),
+    routes=(IPv4Network("0.0.0.0/0"), IPv4Network("10.90.0.0/24")),
+)
+
+
 def of(binding: PortBinding, found: list[Finding]) -> Finding:
     """What is said of a binding; the worst comes first."""
     return next(each for each in found if str(binding.host_socket) in each.ports)
@@ -52,6 +62,10 @@ def of(binding: PortBinding, found: list[Finding]) -> Finding:
 def host(name: str = "nobody", **changed: object) -> Condition:
     """A recorded host, in parts another one."""
     return replace(load(name), **changed)  # type: ignore[arg-type] # what a test wants
+
+
+#: Those of the recorded host.
+INTERFACES = load("nobody").interfaces
 
 
 def test_there_is_an_expectation_for_each_recording() -> None:
@@ -125,8 +139,66 @@ def test_a_host_that_is_no_router_forwards_nothing() -> None:
 def test_containers_that_are_kept_apart_need_br_netfilter() -> None:
     apart = replace(RECORD, networks=[replace(NETWORK, icc=False)])
     settings = {"net.ipv4.ip_forward": "1"}
-    told = next(each for each in findings(host(settings=settings), apart) if each.mend)
-    assert told.mend.startswith("modprobe br_netfilter && sysctl -w net.bridge.bridge-nf-call")
+    call = "net.bridge.bridge-nf-call-iptables"
+    for value, mend in (("", "modprobe br_netfilter && sysctl -w "), ("0", "sysctl -w ")):
+        condition = host(settings=settings | {call: value})
+        told = next(each for each in findings(condition, apart) if each.mend)
+        assert told.mend == f"{mend}{call}=1"
+        assert ("br_netfilter is not loaded" in told.what) == (not value)
+
+
+@pytest.mark.parametrize("interface", ["uplink0", "hp-nat"])
+def test_an_interface_that_does_not_forward_keeps_out_what_goes_by_nat(interface: str) -> None:
+    """What comes in by it: requests, or answers."""
+    key = f"net.ipv4.conf.{interface}.forwarding"
+    condition = load("nobody")
+    for value, severity in (("1", OK), ("0", PROBLEM)):
+        closed = replace(condition, settings={**condition.settings, key: value})
+        told = of(NAT, findings(closed, RECORD))
+        assert (told.severity, told.mend) == (severity, f"sysctl -w {key}=1" * (value == "0"))
+        assert of(RELAY, findings(closed, RECORD)).severity is OK
+
+
+def test_dots_of_an_interface_are_slashes_in_its_setting() -> None:
+    """So sysctl(8) tells them from those of the setting."""
+    condition = load("nobody")
+    vlan = {"lan.7" if name == "uplink0" else name: own for name, own in INTERFACES.items()}
+    key = "net.ipv4.conf.lan/7.forwarding"
+    closed = replace(condition, interfaces=vlan, settings={**condition.settings, key: "0"})
+    assert of(NAT, findings(closed, RECORD)).mend == f"sysctl -w {key}=1"
+
+
+@pytest.mark.parametrize("missing", ["bridge", "address"])
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_bridge_that_is_down_or_without_its_address_is_told(
+    missing: str,
+    existing: bool,  # noqa: FBT001 - pytest
+) -> None:
+    """Where others have their bridge's addresses is their business."""
+    record = replace(RECORD, networks=[replace(NETWORK, existing=existing)])
+    interfaces = {**INTERFACES, "hp-nat": ()}
+    if missing == "bridge":
+        del interfaces["hp-nat"]
+    for binding in (NAT, RELAY):
+        told = of(binding, findings(host(interfaces=interfaces), record))
+        if existing and missing == "address":
+            assert told.severity is OK
+        else:
+            assert told.severity is PROBLEM
+            assert "hp-nat" in told.what
+            assert told.mend == ("ip link set hp-nat up" if existing else "hostports reload")
+
+
+def test_a_container_that_has_lost_its_address_or_its_way_out_is_told() -> None:
+    """The relay is beside it, so it needs no way out to answer it."""
+    lost = replace(INSIDE, own=(IPv4Network("127.0.0.0/8"),))
+    shut = replace(INSIDE, routes=(IPv4Network("10.90.0.0/24"),))
+    cases = ((INSIDE, OK, OK), (lost, PROBLEM, PROBLEM), (shut, PROBLEM, OK))
+    for inside, *severities in cases:
+        found = findings(host(inside={NETNS: inside}), ENTERED)
+        told = [of(each, found) for each in (NAT, RELAY)]
+        assert [each.severity for each in told] == severities
+        assert {each.mend for each in told if each.severity is PROBLEM} <= {"hostports reload"}
 
 
 def test_a_strict_reverse_path_check_between_two_uplinks_is_told() -> None:
@@ -136,8 +208,20 @@ def test_a_strict_reverse_path_check_between_two_uplinks_is_told() -> None:
         uplinks={Family.IPV4: ("uplink0", "trust0")},
         settings={**condition.settings, "net.ipv4.conf.trust0.rp_filter": "1"},
     )
-    (told,) = (each for each in findings(strict, RECORD) if each.severity is WARNING)
+    found = findings(strict, RECORD)
+    (told,) = (each for each in found if each.severity is WARNING)
     assert told.mend == "sysctl -w net.ipv4.conf.trust0.rp_filter=2"
+    assert {each.what.partition("reached from ")[2] for each in found if each.ports} == {
+        "uplink0 by NAT",
+        "uplink0 by the relay",
+    }
+
+
+def test_a_default_route_by_a_bridge_of_ours_is_no_way_in() -> None:
+    """As where a container is the host's router: clients come by the other interfaces."""
+    for binding in (NAT, RELAY):
+        told = of(binding, findings(host(uplinks={Family.IPV4: ("hp-nat",)}), RECORD))
+        assert "reached from uplink0 and trust0 by" in told.what
 
 
 def test_a_source_that_the_host_does_not_have_is_told() -> None:
@@ -187,9 +271,11 @@ def test_who_is_not_allowed_is_no_problem() -> None:
     ],
 )
 def test_a_container_must_listen_where_it_is_asked(listening: list[str], said: str) -> None:
-    inside = frozenset(SocketAddress(Protocol.TCP, IPv4Address(ip), 80) for ip in listening)
-    record = replace(RECORD, endpoints=[replace(ENDPOINT, namespace="/run/netns/x")])
-    told = of(NAT, findings(host(inside={"/run/netns/x": inside}), record))
+    inside = replace(
+        INSIDE,
+        listening=frozenset(SocketAddress(Protocol.TCP, IPv4Address(ip), 80) for ip in listening),
+    )
+    told = of(NAT, findings(host(inside={NETNS: inside}), ENTERED))
     assert said in told.what
     assert told.severity is (OK if said == "reached" else WARNING)
 

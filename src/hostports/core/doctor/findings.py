@@ -11,10 +11,10 @@ from hostports.core.doctor.journey import Journey, Route, Trouble, from_host, li
 from hostports.core.doctor.mend import mend
 from hostports.core.doctor.packet import Packet
 from hostports.core.doctor.walk import along
-from hostports.core.rules.settings import BRIDGE_CALLS, FORWARDING
+from hostports.core.rules.settings import BRIDGE_CALLS, FORWARDING, of_interface
 from hostports.errors import HostportsError
 from hostports.model.address import Family
-from hostports.model.condition import Condition, OurFirewall
+from hostports.model.condition import Condition, Inside, OurFirewall
 from hostports.model.event import Finding, Severity
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
@@ -134,27 +134,26 @@ def _settings(host: Host, networks: Sequence[BridgeNetwork]) -> Iterator[Finding
             what = f"the host does not forward IPv{of.value}, so only the relay reaches containers"
             yield Finding(Severity.PROBLEM, what, f"sysctl -w {FORWARDING[of][-1]}=1")
         apart = [each.name for each in some if not each.icc]
-        if apart and host.condition.settings.get(BRIDGE_CALLS[of]) != "1":
+        calls = host.condition.settings.get(BRIDGE_CALLS[of], "")
+        if apart and calls != "1":
+            why = f"{BRIDGE_CALLS[of]} is not 1" if calls else "br_netfilter is not loaded"
             what = (
                 f"containers of network {', '.join(apart)} can talk to each other by "
-                f"IPv{of.value}, as {BRIDGE_CALLS[of]} is not 1"
+                f"IPv{of.value}, as {why}"
             )
-            command = f"modprobe br_netfilter && sysctl -w {BRIDGE_CALLS[of]}=1"
-            yield Finding(Severity.WARNING, what, command)
+            load = "" if calls else "modprobe br_netfilter && "
+            yield Finding(Severity.WARNING, what, f"{load}sysctl -w {BRIDGE_CALLS[of]}=1")
     yield from _reverse_paths(host)
 
 
 def _reverse_paths(host: Host) -> Iterator[Finding]:
     """The strict check drops clients whose answers would leave by another interface (RFC 3704)."""
-    uplinks = host.condition.uplinks.get(Family.IPV4, ())
-    for name in uplinks[1:]:
-        named = [f"net.ipv4.conf.{each}.rp_filter" for each in ("all", name)]
-        if max(host.condition.settings.get(each, "0") for each in named) == "1":
-            what = (
-                f"clients that come by {name} are dropped, as answers to them leave by "
-                f"{uplinks[0]} and rp_filter is strict"
-            )
-            yield Finding(Severity.WARNING, what, f"sysctl -w {named[1]}=2")
+    for name in host.strict_uplinks():
+        what = (
+            f"clients that come by {name} are dropped, as answers to them leave by "
+            f"{host.condition.uplinks[Family.IPV4][0]} and rp_filter is strict"
+        )
+        yield Finding(Severity.WARNING, what, f"sysctl -w {of_interface(name, 'rp_filter')}=2")
 
 
 def _sources(host: Host, networks: Sequence[BridgeNetwork]) -> Iterator[Finding]:
@@ -235,8 +234,9 @@ def _ports(host: Host, record: Record) -> Iterator[Finding]:
     for binding in record.bindings:
         if binding in lost or binding.network not in networks or binding.endpoint in detached:
             continue
-        route = Route(host, binding, networks[binding.network], record.relay)
-        silence = _silence(host, binding, endpoints)
+        inside = _inside(host, endpoints.get(binding.endpoint))
+        route = Route(host, binding, networks[binding.network], record.relay, inside)
+        silence = _silence(binding, inside)
         for fate in _fates(route, bridges):
             quiet = silence if fate.severity is Severity.OK else None
             fates[quiet or fate].append(binding)
@@ -310,14 +310,18 @@ def _said(trouble: Trouble, subject: str) -> Finding:
     )
 
 
-def _silence(host: Host, binding: PortBinding, endpoints: Mapping[str, Endpoint]) -> Finding | None:
+def _inside(host: Host, endpoint: Endpoint | None) -> Inside | None:
+    return host.condition.inside.get(endpoint.namespace) if endpoint else None
+
+
+def _silence(binding: PortBinding, inside: Inside | None) -> Finding | None:
     """What to say where nobody listens in a namespace that we can look into."""
-    endpoint = endpoints.get(binding.endpoint)
-    listening = host.condition.inside.get(endpoint.namespace) if endpoint else None
     to = SocketAddress(binding.protocol, binding.container_ip, binding.container_port)
-    if listening is None or listens(to, listening):
+    if inside is None or listens(to, inside.listening):
         return None
-    others = [each.ip for each in listening if (each.port, each.protocol) == (to.port, to.protocol)]
+    others = [
+        each.ip for each in inside.listening if (each.port, each.protocol) == (to.port, to.protocol)
+    ]
     where = f" but on {bracketed(others[0])}" if others else ""
     what = f"nothing in {binding.endpoint} listens on port {_INSIDE}{where}"
     return Finding(

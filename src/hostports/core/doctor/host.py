@@ -7,7 +7,7 @@ from typing import Final
 from hostports.core.doctor import iptables, nft
 from hostports.core.doctor.ruleset import Ruleset, Table, Tool
 from hostports.core.rules.iptables.place import OURS
-from hostports.core.rules.settings import FORWARDING
+from hostports.core.rules.settings import FORWARDING, of_interface
 from hostports.core.rules.skeleton import TABLE
 from hostports.model.address import Family, IPAddress, IPNetwork, family
 from hostports.model.condition import Condition, IPInterface, OurFirewall
@@ -57,34 +57,44 @@ class Host:
         """Somebody by each way from outside to a port, whom its allowlist lets in."""
         of = family(binding.socket.ip)
         found = []
-        for name in self._ways(of, bridges):
-            own = [each for each in self.condition.interfaces[name] if each.version == of]
-            found.append(Client(name, _allowed(binding, of) or self._somebody(of, own)))
+        for client in self._clients(of, bridges):
+            allowed = _allowed(binding, of)
+            found.append(replace(client, ip=allowed) if allowed else client)
         return found
 
     def client(self, of: Family, bridges: Set[str]) -> Client | None:
         """Somebody outside."""
-        for name in self._ways(of, bridges):
-            own = [each for each in self.condition.interfaces[name] if each.version == of]
-            return Client(name, self._somebody(of, own))
-        return None
+        return next(self._clients(of, bridges), None)
 
     def address(self, interface: str, of: Family) -> IPAddress:
         """The host's own address there, which clients of a wildcard write to."""
         own = self.condition.interfaces[interface]
         return next(each.ip for each in own if each.version == of)
 
-    def _ways(self, of: Family, bridges: Set[str]) -> Iterator[str]:
-        """Interfaces with default routes; without any, all that lead to other hosts."""
-        default = self.condition.uplinks.get(of, ())
-        for name, own in self.condition.interfaces.items():
-            addressed = any(_global(each) and each.version == of for each in own)
-            if addressed and name not in bridges and (name in default or not default):
-                yield name
+    def strict_uplinks(self) -> list[str]:
+        """Those by which no client comes: answers would leave by the best one (RFC 3704)."""
+        return [
+            name
+            for name in self.condition.uplinks.get(Family.IPV4, ())[1:]
+            if max(self._reverse_path(each) for each in ("all", name)) == "1"
+        ]
 
-    def _somebody(self, of: Family, own: list[IPInterface]) -> IPAddress:
+    def _reverse_path(self, interface: str) -> str:
+        return self.condition.settings.get(of_interface(interface, "rp_filter"), "0")
+
+    def _clients(self, of: Family, bridges: Set[str]) -> Iterator[Client]:
+        """By interfaces with default routes; without any, by all that lead to other hosts."""
+        default = [each for each in self.condition.uplinks.get(of, ()) if each not in bridges]
+        barred = {*bridges, *(self.strict_uplinks() if of is Family.IPV4 else ())}
+        for name, own in self.condition.interfaces.items():
+            addresses = [each for each in own if each.version == of]
+            leads = name in default or not default
+            if leads and name not in barred and any(map(_global, addresses)):
+                yield Client(name, self._somebody(of, addresses, far=bool(default)))
+
+    def _somebody(self, of: Family, own: list[IPInterface], *, far: bool) -> IPAddress:
         """A neighbour where no default route leads to farther clients."""
-        if self.condition.uplinks.get(of):
+        if far:
             return type(own[0].ip)(_FAR[of])
         subnet = own[0].network
         others = (ip for ip in _first_hosts(subnet) if ip not in self.addresses)

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hostports.core.doctor import faults
 from hostports.core.doctor.host import Client, Host
 from hostports.core.doctor.packet import Packet
 from hostports.core.doctor.walk import Passage, Place, along
-from hostports.core.rules.settings import FORWARDING
 from hostports.model.address import family
+from hostports.model.condition import Inside
 from hostports.model.network import BridgeNetwork
 from hostports.model.port import PortBinding, Protocol, PublishMode, SocketAddress
 
@@ -49,12 +50,16 @@ class Journey:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Whom a journey leads to, and whether a relay stands between."""
+    """Whom a journey leads to, whether a relay stands between, and what is at the other end.
+
+    `inside` is None where nobody could look.
+    """
 
     host: Host
     binding: PortBinding
     network: BridgeNetwork
     relay: bool
+    inside: Inside | None = None
 
 
 def travel(route: Route, client: Client) -> Journey:
@@ -128,19 +133,22 @@ def _first(route: Route, client: Client) -> Packet:
 
 
 def _forwarded(route: Route, packet: Packet) -> Iterator[Trouble]:
-    of = family(packet.destination)
-    if not route.host.forwards(of):
-        name = FORWARDING[of][-1]
-        what = f"the host does not forward IPv{of.value} ({name} is not 1)"
-        yield Trouble(what, packet, mend=f"sysctl -w {name}=1")
-    forwarded = replace(packet, oif=route.network.bridge)
+    condition, of = route.host.condition, family(packet.destination)
+    bridge = route.network.bridge
+    yield from _wrong(packet, faults.of_forwarding(condition, packet.iif, of))
+    yield from _wrong(packet, faults.of_bridge(condition, route.network, of))
+    forwarded = replace(packet, oif=bridge)
     yield from _leg(route, forwarded, ("forward", *_LEAVING), "a client's packet")
-    yield from _leg(
-        route,
-        _answer(forwarded, route.binding),
-        (*_ARRIVING, "forward", *_LEAVING),
-        "the container's answer",
-    )
+    yield from _wrong(packet, faults.of_container(route.inside, route.binding))
+    yield from _wrong(packet, faults.of_way_back(route.inside, route.binding, packet.source))
+    yield from _wrong(packet, faults.of_forwarding(condition, bridge, of))
+    answer, hooks = _answer(forwarded, route.binding), (*_ARRIVING, "forward", *_LEAVING)
+    yield from _leg(route, answer, hooks, "the container's answer")
+
+
+def _wrong(packet: Packet, found: Iterable[faults.Fault]) -> Iterator[Trouble]:
+    for what, mend in found:
+        yield Trouble(what, packet, mend=mend)
 
 
 def _answer(packet: Packet, binding: PortBinding) -> Packet:
@@ -164,6 +172,9 @@ def _to_relay(route: Route, packet: Packet, client: Client) -> Iterator[str | Tr
     yield "the relay"
     yield from _leg(route, packet, ("input",), "a client's packet")
     yield from _unserved(route, packet)
+    of = family(route.binding.container_ip)
+    yield from _wrong(packet, faults.of_bridge(route.host.condition, route.network, of))
+    yield from _wrong(packet, faults.of_container(route.inside, route.binding))
     yield from _dialled(route)
     back = replace(
         _answer(packet, route.binding),

@@ -19,6 +19,11 @@ BRIDGE_CALLS: Final = {
 }
 
 
+def of_interface(interface: str, name: str) -> str:
+    """An interface's own setting of IPv4; the dots of its name are slashes then (sysctl(8))."""
+    return f"net.ipv4.conf.{interface.replace('.', '/')}.{name}"
+
+
 def networks_of(items: Iterable[FirewallItem]) -> list[BridgeNetwork]:
     """The networks among items."""
     return [item for item in items if isinstance(item, BridgeNetwork)]
