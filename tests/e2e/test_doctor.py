@@ -136,6 +136,8 @@ CASES: Final = {
         "inet hostports, chain user",
     ),
     "no router": Case("sysctl -qw net.ipv4.ip_forward=0", (NAT,)),
+    "no router for requests": Case("sysctl -qw net.ipv4.conf.uplink0.forwarding=0", (NAT,)),
+    "no router for answers": Case("sysctl -qw net.ipv4.conf.hp-nat.forwarding=0", (NAT,)),
     "Docker's": Case(
         """iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -N DOCKER
         iptables -A FORWARD -j DOCKER-USER
@@ -177,7 +179,8 @@ for table in $(nft list tables | awk '$3 != "hostports" { print $2 "," $3 }'); d
     nft delete table $(echo $table | tr , ' ')
 done
 nft flush chain inet hostports user
-sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.uplink0.rp_filter=0
+sysctl -qw net.ipv4.ip_forward=0 && sysctl -qw net.ipv4.ip_forward=1
+sysctl -qw net.ipv4.conf.uplink0.rp_filter=0
 ip route del 10.9.0.2/32 || true; ip route del blackhole 10.90.0.2/32 || true
 iptables-legacy -P FORWARD ACCEPT; iptables-legacy -P INPUT ACCEPT
 iptables-legacy -F; iptables-legacy -X
@@ -295,6 +298,52 @@ def test_a_container_that_does_not_listen_is_told(made: Site) -> None:
         assert "nothing in nat1 listens on port 89/tcp" in findings[0]["what"]
     finally:
         made.client.unpublish("nat1", ["8089:89"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "shut"),
+    [
+        ("ip link set eth0 down", (NAT, RELAY)),
+        ("ip address flush dev eth0", (NAT, RELAY)),
+        ("ip link set eth0 down; ip link set eth0 up", (NAT,)),
+        ("ip route del default", (NAT,)),
+    ],
+)
+def test_a_container_that_has_lost_its_address_or_its_way_out_is_told_and_mended(
+    made: Site, loss: str, shut: tuple[int, ...]
+) -> None:
+    with made.lab.namespaces["nat1"].entered():
+        subprocess.run(["/bin/sh", "-ec", loss], check=True)
+    try:
+        for port in (NAT, RELAY):
+            assert reached(made, port) == (port not in shut)
+            assert {each["mend"] for each in problems(made, port)} == (
+                {"hostports reload"} if port in shut else set()
+            )
+    finally:
+        made.client.reload()
+    assert [problems(made, port) for port in (NAT, RELAY)] == [[], []]
+    assert [reached(made, port) for port in (NAT, RELAY)] == [True, True]
+
+
+def test_a_bridge_of_somebody_else_that_is_down_is_told(made: Site) -> None:
+    """One of ours would be set up again at once."""
+    run(made, "ip link add br9 type bridge; ip addr add 10.93.0.1/24 dev br9; ip link set br9 up")
+    made.client.create_network("four", bridge="br9", existing_bridge=True, subnets=["10.93.0.0/24"])
+    try:
+        made.add_container("four1")
+        made.publish("four1", "8093:80")
+        assert made.answers(host_probe("remote", 8093), seconds=SILENCE_S) == ["four1"]
+        assert problems(made, 8093) == []
+        run(made, "ip link set br9 down")
+        assert made.answers(host_probe("remote", 8093), seconds=SILENCE_S) != ["four1"]
+        (problem,) = problems(made, 8093)
+        assert "br9 of network four is down" in problem["what"]
+        run(made, problem["mend"])
+        assert problems(made, 8093) == []
+    finally:
+        made.client.remove_network("four", force=True)
+        run(made, "ip link del br9")
 
 
 def test_an_endpoint_whose_namespace_has_gone_is_told_until_it_is_attached_again(

@@ -14,7 +14,8 @@ from hostports.linux.namespaces import in_own_thread, open_namespace
 from hostports.model.address import IPNetwork
 from hostports.model.condition import Inside
 
-# linux/rtnetlink.h
+# linux/if.h, linux/rtnetlink.h
+_IFF_UP: Final = 1
 _RTN_UNICAST: Final = 1
 _RTN_LOCAL: Final = 2
 
@@ -34,9 +35,10 @@ def look_inside(path: str) -> Inside | None:
 
 
 def _look() -> Inside:
-    """An address is taken by a route of its own, which is there while its interface is up."""
+    """An address is taken by a route of its own, which stays where its interface is set down."""
     with IPRoute(groups=0) as links:
-        routes = list(links.get_routes())
+        up = {each["index"] for each in links.get_links() if each["flags"] & _IFF_UP}
+        routes = [each for each in links.get_routes() if each.get_attr("RTA_OIF") in {None, *up}]
     return Inside(
         listening(), tuple(_of_type(routes, _RTN_LOCAL)), tuple(_of_type(routes, _RTN_UNICAST))
     )
