@@ -438,17 +438,6 @@ def test_names_may_have_dots(lab: Lab) -> None:
     assert off == {"br": "0", "br.lab": "0", "br.lab.1": "1"}
 
 
-@pytest.mark.parametrize("name", ["all", "default"])
-def test_a_bridge_can_not_be_called_like_the_settings_of_all_interfaces(
-    lab: Lab, name: str
-) -> None:
-    before = interfaces(lab.host)
-    with pytest.raises(LinkFailed, match="choose another --bridge"):
-        lab.add_bridge(replace(NO_IPV6, bridge=name))
-    assert interfaces(lab.host) == before
-    assert setting(lab.host, name, "disable_ipv6") == "0"
-
-
 def test_a_bridge_keeps_its_hardware_address_as_ports_come_and_go(lab: Lab) -> None:
     lab.add_bridge()
     before = link(lab.host, "hp-lab").get_attr("IFLA_ADDRESS")

@@ -45,7 +45,6 @@ _DISCARD: Final = 9
 #: The mends for what the kernel may say to a step.
 _MAKING_BRIDGE: Final = {
     errno.EEXIST: "choose another --bridge, or use it with --existing-bridge",
-    errno.EINVAL: "choose another --bridge",
     errno.EOPNOTSUPP: "load the kernel module bridge",
 }
 _MAKING_CABLE: Final = {errno.EOPNOTSUPP: "load the kernel module veth"}
