@@ -78,7 +78,10 @@ def test_a_socket_of_others_is_a_status_of_its_own_with_the_mend(server: FakeSer
         ("publish web 80 --proxy-protocol v1", "'v1'"),
         ("publish web 80 --frob", "--frob"),
         ("publish web 80 --wait-address soon", "'soon'"),
-        ("publish web 80 --wait-address -1", "--wait-address"),
+        (
+            "publish web 80 --wait-address -1",
+            "--wait-address: '-1' is no time from 0 to 3600 seconds",
+        ),
         ("publish web 80 --wait-address nan", "'nan'"),
         ("plan web 80 --wait-address 3", "--wait-address"),
         ("publish web 80 --mod nat", "--mod"),
@@ -103,7 +106,7 @@ def test_a_socket_of_others_is_a_status_of_its_own_with_the_mend(server: FakeSer
         ("daemon --firewall magic", "'magic'"),
         ("doctor --probe", "--trace"),
         ("doctor --seconds 5", "--trace"),
-        ("doctor --trace 80 --seconds 900", "'900'"),
+        ("doctor --trace 80 --seconds 900", "'900' is no time from 0.1 to 600 seconds"),
         ("doctor --trace 80800", "'80800'"),
     ],
 )

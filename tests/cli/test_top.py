@@ -80,9 +80,9 @@ def test_programs_get_a_document_a_line(server: FakeServer, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["-d", "0"], "--delay 0"),
-        (["-d", "nan"], "--delay nan"),
-        (["-d", "1e9"], "--delay 1e+09"),
+        (["-d", "0"], "--delay: '0' is no time from 0.1 to 86400 seconds"),
+        (["-d", "nan"], "'nan'"),
+        (["-d", "1e9"], "'1e9'"),
         (["-d", "soon"], "'soon'"),
         (["-n", "0"], "--iterations 0"),
         (["-n", "x"], "'x'"),

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser
 from typing import Final
 
+from hostports.cli.times import seconds
+
 #: What the API allows.
 _MOST_WAITED_S: Final = 3600
 SPEC: Final = (
@@ -37,18 +39,11 @@ def wait_address(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--wait-address",
         metavar="SECONDS",
-        type=seconds,
+        type=seconds(0, _MOST_WAITED_S),
         default=0,
-        help="wait so long for a host address that isn't there yet (default: not at all)",
+        help="wait so long for a host address that isn't there yet"
+        " (default: not at all, at most 3600)",
     )
-
-
-def seconds(text: str) -> float:
-    """A time to wait, in words. Raises `ValueError`."""
-    found = float(text)
-    if not 0 <= found <= _MOST_WAITED_S:
-        raise ValueError(text)
-    return found
 
 
 def options(parser: ArgumentParser) -> None:

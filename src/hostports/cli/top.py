@@ -9,12 +9,10 @@ from hostports.cli.session import Session
 from hostports.client.sync import Client
 from hostports.errors import UnusableValue
 
-_SHORTEST_S, _LONGEST_S = 0.1, 86400.0
-
 
 def show(do: Session) -> int:
     """Show rates: on a terminal as a live view, else as tables, or as a JSON document a line."""
-    _check(do.args.delay, do.args.iterations)
+    _check(do.args.iterations)
     view = View(do.args.sort, do.args.reverse, do.args.filter)
     looks = Looks(do.client, do.args.delay)
     terminal = None if do.args.batch else do.console.terminal
@@ -70,10 +68,6 @@ def _text(document: Json) -> str:
     return "\n".join([total(document["ports"]), *table(document["ports"]).lines(), ""])
 
 
-def _check(delay: float, iterations: int | None) -> None:
-    if not _SHORTEST_S <= delay <= _LONGEST_S:
-        raise UnusableValue(
-            f"--delay {delay:g}", "it is no time from 0.1 to 86400 seconds", "write 1 or 0.5"
-        )
+def _check(iterations: int | None) -> None:
     if iterations is not None and iterations < 1:
         raise UnusableValue(f"--iterations {iterations}", "nothing would be shown", "write 1")

@@ -3,8 +3,13 @@
 from argparse import ArgumentParser
 from typing import Final
 
+from hostports.cli.times import seconds
+
 #: What the API allows.
 _LONGEST_TRACE_S: Final = 600
+_LONGEST_DELAY_S: Final = 86400
+#: Of both; what is shorter is no wait.
+_SHORTEST_S: Final = 0.1
 #: What `top` sorts by.
 _SORTINGS: Final = (
     *("packets", "bytes", "connections"),
@@ -19,7 +24,7 @@ def top(parser: ArgumentParser) -> None:
         "-d",
         "--delay",
         metavar="SECONDS",
-        type=float,
+        type=seconds(_SHORTEST_S, _LONGEST_DELAY_S),
         default=1.0,
         help="from one look to the next (default: 1)",
     )
@@ -58,7 +63,7 @@ def doctor(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         metavar="N",
-        type=seconds,
+        type=seconds(_SHORTEST_S, _LONGEST_TRACE_S),
         help="with --trace: how long to wait for a client's packet (default: 30, at most 600)",
     )
     parser.add_argument(
@@ -66,11 +71,3 @@ def doctor(parser: ArgumentParser) -> None:
         action="store_true",
         help="with --trace: send a packet from this host instead of waiting",
     )
-
-
-def seconds(text: str) -> float:
-    """A time to wait for a packet, in words. Raises `ValueError`."""
-    found = float(text)
-    if not 0 < found <= _LONGEST_TRACE_S:
-        raise ValueError(text)
-    return found
