@@ -74,6 +74,9 @@ def test_a_socket_of_others_is_a_status_of_its_own_with_the_mend(server: FakeSer
         ("network frobnicate", "'frobnicate'"),
         ("publish", "ENDPOINT"),
         ("publish web", "SPEC"),
+        ("publish -p 8080:80", "ENDPOINT"),
+        ("publish web -p 80/icmp", "icmp"),
+        ("unpublish web -p 80 --all", "--all"),
         ("publish web 80 --mode magic", "'magic'"),
         ("publish web 80 --proxy-protocol v1", "'v1'"),
         ("publish web 80 --frob", "--frob"),
@@ -140,6 +143,16 @@ def test_a_word_that_a_command_does_not_know_leads_to_its_own_help(
 ) -> None:
     said = f"hostports: unrecognized arguments: {word}; see `{command} --help`\n"
     assert cli(*line.split()) == (2, "", said)
+
+
+@pytest.mark.parametrize("words", ["-d", "-it", "--rm", "-P", "-dp 8080:80", "--name w --rm -it"])
+def test_flags_of_docker_run_that_mean_nothing_are_refused_with_the_reason(
+    cli: Cli, words: str
+) -> None:
+    done = cli("run", *words.split(), "--", "true")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "unrecognized arguments: -" in done.err
+    assert "; there is no image, CMD has the terminal, and nothing stays of it" in done.err
 
 
 def test_every_error_of_a_release_has_a_line(server: FakeServer, cli: Cli) -> None:

@@ -237,6 +237,10 @@ def test_what_scripts_call_most_imports_nothing_heavy(server: FakeServer, words:
         ("publish web --mode relay 80 443", "specs", ["80", "443"]),
         ("publish web 80 --mode relay 443", "specs", ["80", "443"]),
         ("unpublish web --kill 80", "specs", ["80"]),
+        ("publish web -p 80 -p 443:443", "specs", ["80", "443:443"]),
+        ("publish -p 80 web 443 --publish=53/udp 54", "specs", ["80", "443", "53/udp", "54"]),
+        ("plan --mode relay -p 80 web", "specs", ["80"]),
+        ("unpublish web -p80 --kill", "specs", ["80"]),
         ("port web --json 80", "port", "80"),
     ],
 )

@@ -16,6 +16,12 @@ _WIDTH: Final = 98
 _NO_COMMAND: Final = "argument COMMAND: invalid choice: "
 
 
+#: Flags of docker run that ask for what `run` always or never does.
+_DOCKERS: Final = frozenset({"--detach", "--interactive", "--publish-all", "--rm", "--tty"})
+#: The same and -p as letters, which may be joined: -it, -dp.
+_DOCKERS_LETTERS: Final = frozenset("ditPp")
+
+
 class UsageError(HostportsError):
     """The command line says something that we don't know; the message names the word."""
 
@@ -43,17 +49,19 @@ def _columns() -> int:
 class Parser(argparse.ArgumentParser):
     """Raises `UsageError`, one line, where argparse prints many and exits.
 
-    `rest` names the argument that takes everything behind ``--``, if one does.
+    `rest` names the argument that takes everything behind ``--``, if one does; `not_dockers` says
+    why flags of ``docker run`` mean nothing, where people try them.
     """
 
     rest = ""
+    not_dockers = ""
 
-    def error(self, message: str) -> NoReturn:
+    def error(self, message: str, hint: str = "") -> NoReturn:
         """Refuse the command line."""
         if message.startswith(_NO_COMMAND):
             word = message.removeprefix(_NO_COMMAND).partition(" (choose")[0]
             message = f"there is no command {word}"
-        raise UsageError(message, f"see `{self.prog} --help`")
+        raise UsageError(message, hint or f"see `{self.prog} --help`")
 
     def parse_known_args(  # type: ignore[override]  # the other overloads are not ours to use
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
@@ -66,7 +74,8 @@ class Parser(argparse.ArgumentParser):
         if unknown and not any(word.startswith("-") for word in unknown):
             unknown = self._taken_late(found, unknown)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            hint = self.not_dockers if any(map(_is_dockers, unknown)) else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}", hint)
         return found, unknown
 
     def _parsed(
@@ -94,6 +103,10 @@ class Parser(argparse.ArgumentParser):
                 setattr(found, action.dest, words[0])
                 return words[1:]
         return words
+
+
+def _is_dockers(word: str) -> bool:
+    return word in _DOCKERS or (word[:1] == "-" and _DOCKERS_LETTERS.issuperset(word[1:]))
 
 
 class Command(NamedTuple):
@@ -210,6 +223,10 @@ def _daemon(parser: Parser) -> None:
 
 def _run(parser: Parser) -> None:
     parser.rest = "cmd"
+    parser.not_dockers = (
+        "there is no image, CMD has the terminal, and nothing stays of it: leave out -d, -i, -t,"
+        " --rm and -P"
+    )
     parser.usage = (
         "%(prog)s [--network N] [--name E] [-p SPEC]... [--allow-from CIDR]... [--mode MODE]"
         " [--wait-address SECONDS] -- CMD ARG..."
@@ -218,15 +235,7 @@ def _run(parser: Parser) -> None:
         "--network", metavar="N", default="default", help="its network (default: default)"
     )
     parser.add_argument("--name", metavar="E", help="the endpoint's name (default: run-PID)")
-    parser.add_argument(
-        "-p",
-        "--publish",
-        metavar="SPEC",
-        dest="specs",
-        action="append",
-        default=[],
-        help=f"a port to publish: {publishing.SPEC}; may be given more than once",
-    )
+    publishing.spec_flag(parser, f"a port to publish: {publishing.SPEC}")
     publishing.options(parser)
     publishing.wait_address(parser)
     parser.add_argument(

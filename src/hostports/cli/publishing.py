@@ -16,8 +16,7 @@ SPEC: Final = (
 def plan(parser: ArgumentParser) -> None:
     """Those of ``plan``."""
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    # With a default it isn't said to be required where the endpoint is missing.
-    parser.add_argument("specs", metavar="SPEC", nargs="*", default=[], help=SPEC)
+    _specs(parser, SPEC)
     parser.add_argument("--compose", metavar="FILE", help="publish a service's ports: of this file")
     parser.add_argument("--service", metavar="SERVICE", help="its name (default: ENDPOINT)")
     options(parser)
@@ -25,6 +24,26 @@ def plan(parser: ArgumentParser) -> None:
         "--proxy-protocol",
         choices=("v2",),
         help="tell the container its client's address, by the PROXY protocol",
+    )
+
+
+def _specs(parser: ArgumentParser, what: str) -> None:
+    """Specs as words of their own, or each behind a flag."""
+    # With a default it isn't said to be required where the endpoint is missing.
+    parser.add_argument("specs", metavar="SPEC", nargs="*", action="extend", default=[], help=what)
+    spec_flag(parser, "a SPEC, as docker run is told one")
+
+
+def spec_flag(parser: ArgumentParser, what: str) -> None:
+    """A spec behind ``-p``."""
+    parser.add_argument(
+        "-p",
+        "--publish",
+        metavar="SPEC",
+        dest="specs",
+        action="append",
+        default=[],
+        help=f"{what}; may be given more than once",
     )
 
 
@@ -67,9 +86,7 @@ def options(parser: ArgumentParser) -> None:
 def unpublish(parser: ArgumentParser) -> None:
     """Those of ``unpublish``."""
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument(
-        "specs", metavar="SPEC", nargs="*", default=[], help=f"what to unpublish: {SPEC}"
-    )
+    _specs(parser, f"what to unpublish: {SPEC}")
     parser.add_argument("--all", action="store_true", help="unpublish all its ports")
     parser.add_argument("--kill", action="store_true", help="end established TCP connections, too")
 
