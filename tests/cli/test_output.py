@@ -128,13 +128,25 @@ def test_json_has_no_colours_anywhere(server: FakeServer) -> None:
     assert json.loads(shown) == PORTS
 
 
-def test_who_waits_at_a_terminal_sees_that_something_happens(server: FakeServer) -> None:
-    whole = answer(PORTS).pieces[0]
-    server.on("POST /v1/endpoints/web/ports", Reply([whole], gate=Event(), after=2.5))
-    status, shown = on_terminal(["publish", "web", "8080:80"], server.path, {})
+@pytest.mark.parametrize(
+    ("line", "request_line", "said"),
+    [
+        ("publish web 8080:80", "POST /v1/endpoints/web/ports", "80/tcp -> 0.0.0.0:8080"),
+        ("doctor", "GET /v1/doctor", "ok: all is well"),
+        ("network rm lab", "DELETE /v1/networks/lab", "network lab removed"),
+        ("top -n 1 -d 0.1", "GET /v1/ports", "2 ports"),
+    ],
+)
+def test_who_waits_at_a_terminal_sees_that_something_happens(
+    server: FakeServer, line: str, request_line: str, said: str
+) -> None:
+    finding = {"severity": "ok", "what": "all is well", "mend": ""}
+    whole = answer({**PORTS, "findings": [finding]}).pieces
+    server.on(request_line, Reply(whole, gate=Event(), after=2.5), Reply(whole))
+    status, shown = on_terminal(line.split(), server.path, {})
     assert status == 0
-    assert "publishing ports of web" in shown
-    assert "80/tcp -> 0.0.0.0:8080" in shown
+    assert "waiting for the daemon" in shown
+    assert said in shown[shown.rindex("waiting for the daemon") :]
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(server: FakeServer) -> None:

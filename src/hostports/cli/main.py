@@ -9,8 +9,7 @@ from typing import Final
 from hostports.cli.exits import status_of
 from hostports.cli.output import Console
 from hostports.cli.parser import build_parser
-from hostports.cli.session import PRIVATE_DAEMON, Session
-from hostports.client.sync import Client
+from hostports.cli.session import PRIVATE_DAEMON, PatientClient, Session
 from hostports.errors import HostportsError
 
 #: As a shell says of what SIGINT ended.
@@ -58,7 +57,7 @@ def _done(words: Sequence[str], console: Console, private_daemon: Sequence[str])
     console.json = getattr(args, "json", False)
     module, _, function = args.home.partition(":")
     command = getattr(import_module(f"hostports.cli.{module}"), function)
-    client = Client(getattr(args, "socket", None))
+    client = PatientClient(console, getattr(args, "socket", None))
     return int(command(Session(args, client, console, private_daemon)))
 
 

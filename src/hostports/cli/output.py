@@ -95,14 +95,14 @@ class Console:
             self.tell(sentence)
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Show on a terminal what is waited for, if it takes long."""
+    def waiting(self) -> Iterator[None]:
+        """Show on a terminal that the daemon is waited for, if it takes long."""
         if self.json or not self._err_rich:
             yield
             return
         from hostports.cli.progress import shown_after  # noqa: PLC0415 - it needs threads
 
-        with shown_after(_PATIENCE_S, what, self._err):
+        with shown_after(_PATIENCE_S, "waiting for the daemon", self._err):
             yield
 
     def flush(self) -> None:

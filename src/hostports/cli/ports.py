@@ -14,19 +14,16 @@ from hostports.errors import NotFound, UnusableValue
 def publish(do: Session) -> int:
     """Publish ports."""
     specs = _specs(do.args)
-    with do.console.waiting(f"publishing ports of {do.args.endpoint}"):
-        answer = do.client.publish(
-            do.args.endpoint, specs, **_options(do.args), wait_address=do.args.wait_address
-        )
+    answer = do.client.publish(
+        do.args.endpoint, specs, **_options(do.args), wait_address=do.args.wait_address
+    )
     return do.console.show(answer, bindings.lines)
 
 
 def plan(do: Session) -> int:
     """Say what `publish` would do."""
     specs = _specs(do.args)
-    with do.console.waiting("planning"):
-        answer = do.client.plan(do.args.endpoint, specs, **_options(do.args))
-    return do.console.show(answer, _plan)
+    return do.console.show(do.client.plan(do.args.endpoint, specs, **_options(do.args)), _plan)
 
 
 def unpublish(do: Session) -> int:
@@ -34,18 +31,15 @@ def unpublish(do: Session) -> int:
     if bool(do.args.specs) == do.args.all:
         raise UsageError("what to unpublish is said by specs, or by --all", "give one of them")
     check(do.args.specs)
-    with do.console.waiting(f"unpublishing ports of {do.args.endpoint}"):
-        answer = do.client.unpublish(
-            do.args.endpoint, None if do.args.all else do.args.specs, kill=do.args.kill
-        )
+    answer = do.client.unpublish(
+        do.args.endpoint, None if do.args.all else do.args.specs, kill=do.args.kill
+    )
     return do.console.show(answer, _unpublished)
 
 
 def list_all(do: Session) -> int:
     """List everything that is published."""
-    with do.console.waiting("listing ports"):
-        answer = do.client.ports()
-    return do.console.show(answer, bindings.table)
+    return do.console.show(do.client.ports(), bindings.table)
 
 
 def port(do: Session) -> int:

@@ -10,11 +10,10 @@ from hostports.cli import bindings
 from hostports.cli.contained import contain
 from hostports.cli.parser import UsageError
 from hostports.cli.private import private_daemon
-from hostports.cli.session import Session
+from hostports.cli.session import PatientClient, Session
 from hostports.cli.signals import Signals, Terminated
 from hostports.cli.specs import check
 from hostports.client.errors import ApiConflict, DaemonUnreachable
-from hostports.client.sync import Client
 from hostports.errors import HostportsError, NotFound
 
 _DEFAULT_NETWORK: Final = "default"
@@ -72,7 +71,7 @@ class Run:
             if hasattr(self._args, "socket"):  # this one was meant, and no other
                 raise
             daemon = private_daemon(self._private_daemon, self._console.tell)
-            self._client = Client(self._undo.enter_context(daemon))
+            self._client = PatientClient(self._console, self._undo.enter_context(daemon))
 
     def _make_network(self) -> None:
         """Make the default network where it is missing; others somebody has made on purpose."""
@@ -107,14 +106,13 @@ class Run:
 
     def _publish(self) -> None:
         if self._args.specs:
-            with self._console.waiting(f"publishing ports of {self._endpoint}"):
-                answer = self._client.publish(
-                    self._endpoint,
-                    self._args.specs,
-                    mode=self._args.mode,
-                    allow_from=self._args.allow_from,
-                    wait_address=self._args.wait_address,
-                )
+            answer = self._client.publish(
+                self._endpoint,
+                self._args.specs,
+                mode=self._args.mode,
+                allow_from=self._args.allow_from,
+                wait_address=self._args.wait_address,
+            )
             self._console.show_aside(answer, bindings.lines)
 
     def _take_down(self, step: Callable[[], object]) -> None:

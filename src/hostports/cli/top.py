@@ -14,7 +14,8 @@ def show(do: Session) -> int:
     """Show rates: on a terminal as a live view, else as tables, or as a JSON document a line."""
     _check(do.args.iterations)
     view = View(do.args.sort, do.args.reverse, do.args.filter)
-    looks = Looks(do.client, do.args.delay)
+    with do.console.waiting():
+        looks = Looks(Client(do.client.socket), do.args.delay)  # it would draw into a live view
     terminal = None if do.args.batch else do.console.terminal
     if terminal:
         from hostports.cli.screen import Screen  # noqa: PLC0415 - rich takes long to import
