@@ -27,7 +27,7 @@ SCHEMA = schemathesis.openapi.from_dict(document(ROUTES, VERSION), config=CONFIG
 # Streams have no end to wait for; test_events.py, test_pages.py and test_routes.py read them.
 FINITE = SCHEMA.exclude(path_regex="/v1/(events|trace)").exclude(path="/v1/ui", method="POST")
 # Examples are always the same; how long one takes is the machine's business.
-BOUNDED = settings(max_examples=25, derandomize=True, database=None, deadline=None)
+BOUNDED = settings(max_examples=25, derandomize=True, database=None)
 
 
 @pytest.fixture(scope="module")

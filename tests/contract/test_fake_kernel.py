@@ -72,7 +72,7 @@ def host() -> Iterator[None]:
 
 
 @given(st.lists(steps, max_size=30))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_fake_kernel_answers_as_linux_does(host: None, script: list[Step]) -> None:  # noqa: ARG001
     kernel = FakeKernel(ip_address(each.partition("/")[0]) for each in ON_HOST)
     fakes = [Owner(FakeHostSockets(kernel)) for _ in range(2)]

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
@@ -357,7 +357,6 @@ def outcome(
 
 
 @given(st.lists(st.tuples(some_items, some_items), max_size=8))
-@settings(deadline=None)
 def test_the_fake_keeps_what_sqlite_keeps(
     tmp_path_factory: pytest.TempPathFactory,
     calls: list[tuple[list[Recorded], list[Recorded]]],

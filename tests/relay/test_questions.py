@@ -218,7 +218,7 @@ def questions(draw: st.DrawFn) -> tuple[int, object]:
     return draw(st.sampled_from(kinds)), draw(st.just(body) | json_values())
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=list(HealthCheck))
 @given(questions(), st.integers(0, 3))
 def test_any_question_at_all_is_answered(
     relay: RunningRelay, stranger: Stranger, question: tuple[int, object], count: int
