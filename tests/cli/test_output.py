@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -96,6 +97,14 @@ def test_a_terminal_shows_colours(server: FakeServer, words: list[str]) -> None:
     status, shown = on_terminal(words, server.path, {})
     assert status == 0
     assert "\x1b[" in shown
+
+
+def test_colours_change_nothing_else_of_a_table(server: FakeServer) -> None:
+    server.on("GET /v1/ports", answer(PORTS), answer(PORTS))
+    _, coloured = on_terminal(["ls"], server.path, {})
+    _, plain = on_terminal(["ls"], server.path, {"NO_COLOR": "1"})
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

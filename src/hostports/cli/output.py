@@ -31,14 +31,17 @@ class Table(NamedTuple):
 
     def lines(self) -> Iterator[str]:
         """The table as text, its columns aligned by spaces."""
+        return ("  ".join(cells).rstrip() for cells in self.aligned())
+
+    def aligned(self) -> Iterator[list[str]]:
+        """The cells of each row, the heads first, as wide as their columns."""
         rows = [self.heads, *(tuple(map(printable, row)) for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            cells = [
+            yield [
                 cell.rjust(width) if head in self.numbers else cell.ljust(width)
                 for head, cell, width in zip(self.heads, row, widths, strict=True)
             ]
-            yield "  ".join(cells).rstrip()
 
 
 #: What people see of a document; a text is printed as it is.
