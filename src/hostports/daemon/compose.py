@@ -1,7 +1,7 @@
 """What the daemon is made of: the only place that names the real edges."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,7 +15,7 @@ from hostports.engine.restart import Return, bring_back
 from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
 from hostports.interfaces import Watch
-from hostports.linux import firewalls
+from hostports.linux import firewalls, sysctl
 from hostports.linux.address_watch import AddressWatch
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
@@ -29,6 +29,7 @@ from hostports.linux.programs import wait_for_orphans
 from hostports.linux.rule_watch import RuleWatch, in_our_chains, in_our_table
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.linux.tracing import NftTracing
+from hostports.model.address import Family
 from hostports.model.condition import OurFirewall
 from hostports.model.firewall import Damage, FirewallItem
 from hostports.model.state import State
@@ -90,7 +91,10 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     keeper = RelayKeeper(config.relay_socket, config.relay_settings)
     relay = keeper if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
-    firewall = _firewall(config, state)
+    boot = sysctl.read("kernel.random.boot_id")
+    firewall = _firewall(config, state, store.guarded(boot))
+    # Once forwarding is on, only the record knows that it was off, should the rules be gone, too.
+    store.guard(firewall.guarded, boot)
     if not state.networks:
         undo.push(firewall.remove)
     sockets.inherit(keeper.attend() if config.relay else keeper.dismiss())
@@ -161,10 +165,11 @@ def _refuse_unserved(config: Config) -> None:
         )
 
 
-def _firewall(config: Config, state: State) -> firewalls.RealFirewall:
+def _firewall(config: Config, state: State, guarded: frozenset[Family]) -> firewalls.RealFirewall:
     wanted: list[FirewallItem] = [
         *state.networks.values(),
         *state.endpoints.values(),
         *state.bindings,
     ]
-    return _MAKERS[config.firewall](settings(config), wanted, take_over=bool(state.networks))
+    guarding = replace(settings(config), guard=guarded)
+    return _MAKERS[config.firewall](guarding, wanted, take_over=bool(state.networks))

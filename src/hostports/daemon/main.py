@@ -79,6 +79,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        # Until it can be read again it is being read for the first time.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         given = systemd.listening_socket()
         socket_path = given.getsockname() if given else self._config.api_socket.absolute()
         # Before anything is made, or a daemon that is refused would leave it.

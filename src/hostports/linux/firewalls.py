@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol, TypeAlias
 
 from hostports.core.rules.data import Settings
@@ -11,7 +12,6 @@ from hostports.errors import DaemonThere, FirewallFailed, NotPermitted
 from hostports.linux.iptables import Iptables, IptablesFirewall, hosts_own, installed
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.no_firewall import NoFirewall
-from hostports.model.address import Family
 from hostports.model.firewall import FirewallItem
 
 PacketFilter: TypeAlias = NftablesFirewall | IptablesFirewall
@@ -24,7 +24,10 @@ class Maker(Protocol):
     def __call__(
         self, settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
     ) -> RealFirewall:
-        """What another daemon has left is replaced only if it is ours to `take_over`."""
+        """What another daemon has left is replaced only if it is ours to `take_over`.
+
+        In the families of the settings' guard the host was no router before.
+        """
         ...
 
 
@@ -34,7 +37,8 @@ def nftables(
     """Rules by nft; those that iptables holds of us go when ours are up."""
     others = [each for each in installed() if _holds(each)]
     _refuse_others(others, take_over=take_over)
-    firewall = NftablesFirewall(settings, wanted, take_over=take_over, guard=_guarded(others))
+    guarding = _guarding(settings, others)
+    firewall = NftablesFirewall(guarding, wanted, take_over=take_over)
     _remove(others)
     return firewall
 
@@ -47,17 +51,15 @@ def iptables(
     others = [each for each in installed() if each.variant != ours.variant and _holds(each)]
     table = _table_of_ours()
     _refuse_others(others, table, take_over=take_over)
-    guarded = _guarded(others) | guarded_families(table)
-    firewall = IptablesFirewall(
-        settings, wanted, take_over=take_over, guarded=guarded, iptables=ours
-    )
+    guarding = _guarding(settings, others, table)
+    firewall = IptablesFirewall(guarding, wanted, take_over=take_over, iptables=ours)
     _remove(others, table)
     return firewall
 
 
 def nobody(
-    settings: Settings,  # noqa: ARG001 - a maker like the others
-    wanted: Sequence[FirewallItem],  # noqa: ARG001
+    settings: Settings,
+    wanted: Sequence[FirewallItem],  # noqa: ARG001 - a maker like the others
     *,
     take_over: bool,
 ) -> NoFirewall:
@@ -65,8 +67,9 @@ def nobody(
     others = [each for each in installed() if _holds(each)]
     table = _table_of_ours()
     _refuse_others(others, table, take_over=take_over)
+    guarding = _guarding(settings, others, table)
     _remove(others, table)
-    return NoFirewall()
+    return NoFirewall(guarding)
 
 
 def whichever(
@@ -110,7 +113,7 @@ def _remove(others: Sequence[Iptables], table: str = "") -> None:
     for each in others:
         each.remove_ours()
     if table:
-        NftablesFirewall(guard=None).remove()
+        NftablesFirewall(guarding=False).remove()
 
 
 def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bool) -> None:
@@ -127,6 +130,7 @@ def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bo
         )
 
 
-def _guarded(others: Sequence[Iptables]) -> frozenset[Family]:
-    """The families in which the host was no router before another backend made it one."""
-    return frozenset[Family]().union(*(each.guarded() for each in others))
+def _guarding(settings: Settings, others: Sequence[Iptables], table: str = "") -> Settings:
+    """With the families in which the host was no router before another backend made it one."""
+    found = (each.guarded() for each in others)
+    return replace(settings, guard=settings.guard.union(guarded_families(table), *found))

@@ -119,8 +119,7 @@ class Iptables:
 class IptablesFirewall:
     """`Firewall` on iptables, in the network namespace of the process.
 
-    All is as with `NftablesFirewall`; `guarded` are families in which the host was no router before
-    another backend made it one.
+    All is as with `NftablesFirewall`.
     """
 
     def __init__(
@@ -128,7 +127,6 @@ class IptablesFirewall:
         settings: Settings | None = None,
         wanted: Sequence[FirewallItem] = (),
         *,
-        guarded: frozenset[Family] = frozenset(),
         take_over: bool = True,
         iptables: Iptables | None = None,
     ) -> None:
@@ -141,10 +139,15 @@ class IptablesFirewall:
                 "start that one with its own --state, or remove the chains named HP-...",
             )
         # Whether forwarding is on doesn't tell who switched it on; the chains of before do.
-        families = guarded | self.iptables.guarded() | not_forwarding()
-        guarding = replace(settings or Settings(), guard=families)
-        self._state = RulesState.holding(wanted, guarding, ITEMS)
+        settings = settings or Settings()
+        known = settings.guard | self.iptables.guarded() | not_forwarding()
+        self._state = RulesState.holding(wanted, replace(settings, guard=known), ITEMS)
         self.rebuild()
+
+    @property
+    def guarded(self) -> frozenset[Family]:
+        """The families in which only what is ours is forwarded."""
+        return self._state.settings.guard
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change, or raise and change nothing."""

@@ -49,10 +49,10 @@ class NftablesFirewall:
     """`Firewall` on nftables, in the network namespace of the process.
 
     Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
-    what is ours is forwarded, as in families that another backend did `guard`; None leaves that to
-    others. What is `wanted` is open from the first moment on, so that a restart closes nothing. A
-    table that holds networks is replaced only if it is ours to `take_over`; else `DaemonThere` is
-    raised. Raises `FirewallFailed` if nft is missing or too old.
+    what is ours is forwarded, as in the families of the settings' guard; without `guarding` others
+    see to that. What is `wanted` is open from the first moment on, so that a restart closes
+    nothing. A table that holds networks is replaced only if it is ours to `take_over`; else
+    `DaemonThere` is raised. Raises `FirewallFailed` if nft is missing or too old.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NftablesFirewall:
         settings: Settings | None = None,
         wanted: Sequence[FirewallItem] = (),
         *,
-        guard: frozenset[Family] | None = frozenset(),
+        guarding: bool = True,
         take_over: bool = True,
         nft: str = "nft",
     ) -> None:
@@ -75,11 +75,17 @@ class NftablesFirewall:
                 f"table inet {TABLE} holds published ports of a daemon that doesn't run",
                 f"start that one, or forget them: nft delete table inet {TABLE}",
             )
-        if guard is not None:
-            guard |= guarded_families(listed) | not_forwarding()
-        guarded = replace(settings or Settings(), guard=guard or frozenset())
-        self._state = RulesState.holding(wanted, guarded)
+        settings = settings or Settings()
+        if guarding:
+            known = settings.guard | guarded_families(listed) | not_forwarding()
+            settings = replace(settings, guard=known)
+        self._state = RulesState.holding(wanted, settings)
         self.rebuild()
+
+    @property
+    def guarded(self) -> frozenset[Family]:
+        """The families in which only what is ours is forwarded."""
+        return self._state.settings.guard
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change in one transaction, or raise and change nothing."""

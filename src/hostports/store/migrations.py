@@ -138,6 +138,10 @@ MIGRATIONS: Final = (
         ifnull(proxy_protocol, '')
     );
     """,
+    """
+    -- The IP versions in which the host was no router when it was started.
+    CREATE TABLE guarded (version INTEGER PRIMARY KEY, boot TEXT NOT NULL);
+    """,
 )
 
 #: "host": whose file it is (https://sqlite.org/pragma.html#pragma_application_id).

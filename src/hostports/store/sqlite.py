@@ -28,6 +28,7 @@ from hostports.core.rows import (
     to_row,
 )
 from hostports.errors import StoreFailed, UnusableValue
+from hostports.model.address import Family
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
@@ -169,6 +170,19 @@ class SqliteStore:
                 (Protocol(protocol), container_port): host_port
                 for protocol, container_port, host_port in db.execute(_FORMER, (endpoint,))
             }
+
+    def guarded(self, boot: str) -> frozenset[Family]:
+        """The families in which the host was no router, of this start of it."""
+        with self._transaction("BEGIN") as db:
+            found = db.execute("SELECT version FROM guarded WHERE boot = ?", (boot,))
+            return frozenset(Family(version) for (version,) in found)
+
+    def guard(self, families: Iterable[Family], boot: str) -> None:
+        """Record them; of earlier starts of the host nothing holds any more."""
+        with self._transaction("BEGIN IMMEDIATE") as db:
+            db.execute("DELETE FROM guarded")
+            rows = [(of.value, boot) for of in families]
+            db.executemany("INSERT INTO guarded (version, boot) VALUES (?, ?)", rows)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
