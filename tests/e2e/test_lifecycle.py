@@ -419,6 +419,39 @@ def test_the_configuration_is_read_again_and_a_bad_one_changes_nothing(
         file.write_text("")
 
 
+#: A daemon that is told to reload when it has begun to bring back what is recorded.
+_TOLD_EARLY = """
+import os, signal, sys
+from hostports.daemon.compose import compose
+from hostports.daemon.main import run
+
+def told_early(config):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return compose(config)
+
+sys.exit(run({"state": sys.argv[1], "run": sys.argv[1]}, told_early))
+"""
+
+
+def test_a_daemon_that_is_told_to_reload_while_it_starts_does_so_when_it_is_up(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", _TOLD_EARLY, str(tmp_path)]
+    with wired() as lab, lab.namespaces["host"].entered():
+        with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
+            assert process.stderr
+            said = iter(process.stderr.readline, "")
+            assert any("configuration read again" in line for line in said)
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
+        leave = [*COMMAND, "daemon", "--state", str(tmp_path), "--run", str(tmp_path)]
+        with subprocess.Popen([*leave, "--down-on-exit"], stdout=PIPE, text=True) as last:
+            assert last.stdout
+            assert last.stdout.readline() == "ready\n"
+            last.terminate()
+        assert leftovers(lab) == []
+
+
 def reread(made: Site) -> None:
     """Let the daemon read its configuration again, and wait until it has."""
     with made.client.events() as events:

@@ -70,6 +70,7 @@ class Daemon:
         self._config = config
         self._compose = made
         self._stop = asyncio.Event()
+        self._up = asyncio.Event()
         self._composition: Composition
         self._service: RegistryService
         self._tasks = Tasks()
@@ -79,8 +80,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        # Until it can be read again it is being read for the first time.
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, self._reread_later)
         given = systemd.listening_socket()
         socket_path = given.getsockname() if given else self._config.api_socket.absolute()
         # Before anything is made, or a daemon that is refused would leave it.
@@ -90,12 +90,11 @@ class Daemon:
 
     async def _live(self, given: socket.socket | None) -> None:
         """Bring back what is recorded, and serve until told to stop."""
-        loop = asyncio.get_running_loop()
         with _listening(self._config, given) as listening:
             made = self._composition = await asyncio.to_thread(self._compose, self._config)
             self._service = RegistryService(made.registry, made.inspection, made.tracing)
             self._report(self._composition.returned)
-            loop.add_signal_handler(signal.SIGHUP, self._reread_later)
+            self._up.set()
             await self._watch_relay()
             self._tasks.start(Regainer(self._service).run())
             async with (
@@ -175,6 +174,7 @@ class Daemon:
 
     async def _reread(self) -> None:
         """SIGHUP: read the configuration again, and make the firewall anew; or keep both."""
+        await self._up.wait()
         firewall = self._composition.firewall
         try:
             config = load(self._flags)
