@@ -459,6 +459,32 @@ def reread(made: Site) -> None:
         assert next(events)["event"] == "firewall.rebuilt"
 
 
+@pytest.mark.parametrize("lost", ["rm {}/run/relay.sock", "rm -r {}/run", "true"])
+def test_a_relay_whose_socket_is_lost_or_elsewhere_serves_nothing_that_is_unpublished(
+    made: Site, lost: str
+) -> None:
+    folder = made.daemon.folder
+    made.publish("nat1", "8080:80", "5353:53/udp")
+    before = made.client.ports()["bindings"]
+    with RelayClient(folder / "run" / "relay.sock") as client:
+        former = client.hello().pid
+    made.daemon.stop()
+    subprocess.run(lost.format(folder).split(), check=True)
+    elsewhere = ["--run", f"{folder}/elsewhere", "--socket", str(made.daemon.socket)]
+    made.daemon.start(*(elsewhere if lost == "true" else ()))
+    eventually(lambda: not Path(f"/proc/{former}").exists(), "the former relay has ended")
+    assert [each | {"created": ""} for each in made.client.ports()["bindings"]] == [
+        each | {"created": ""} for each in before
+    ]
+    probes = [Probe("host", "127.0.0.1", 8080), host_probe("remote", 8080)]
+    assert made.answers(*probes) == ["nat1"] * 2
+    made.client.unpublish("nat1")
+    assert made.answers(*probes) == ["refused"] * 2
+    if lost == "true":
+        made.daemon.stop()
+        made.daemon.start()
+
+
 def test_a_daemon_without_a_relay_ends_the_one_that_is_there_and_has_its_ports(made: Site) -> None:
     made.publish("nat1", "8080:80", "5353:53/udp")
     before = made.client.ports()["bindings"]

@@ -26,6 +26,7 @@ from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, FOLLOWING_COLUMNS, NE
 from hostports.errors import StoreFailed
 from hostports.model.address import Family
 from hostports.model.following import Following
+from hostports.model.relay import RelayProcess
 from hostports.model.state import State
 from hostports.store.migrations import MIGRATIONS
 from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore
@@ -513,6 +514,15 @@ def test_what_is_guarded_holds_until_the_host_starts_again(path: Path) -> None:
         assert store.guarded("another") == frozenset()
         store.guard([Family.IPV4], "another")
         assert store.guarded("boot") == frozenset()
+
+
+def test_the_relay_that_was_started_last_is_known(path: Path) -> None:
+    with SqliteStore(path) as store:
+        assert store.relay() is None
+        for pid in (7, 8):
+            store.record_relay(RelayProcess(pid, 100, "/run/relay.sock"))
+    with SqliteStore(path) as store:
+        assert store.relay() == RelayProcess(8, 100, "/run/relay.sock")
 
 
 def test_a_file_of_the_second_schema_follows_nothing_and_may(path: Path) -> None:

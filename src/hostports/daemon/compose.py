@@ -88,7 +88,7 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     state = store.load()
     driver = port_driver(config)
     sockets = LinuxHostSockets()
-    keeper = RelayKeeper(config.relay_socket, config.relay_settings)
+    keeper = RelayKeeper(config.relay_socket, config.relay_settings, store)
     relay = keeper if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
     boot = sysctl.read("kernel.random.boot_id")

@@ -21,6 +21,18 @@ class RelaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayProcess:
+    """A relay that was started, wherever its control socket is by now.
+
+    `started` is in clock ticks since the start of the host (proc(5)), as numbers are used again.
+    """
+
+    pid: int
+    started: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class RelayCounters:
     """What a binding has relayed.
 

@@ -141,6 +141,9 @@ MIGRATIONS: Final = (
     """
     -- The IP versions in which the host was no router when it was started.
     CREATE TABLE guarded (version INTEGER PRIMARY KEY, boot TEXT NOT NULL);
+
+    -- The relay that serves, or has served last.
+    CREATE TABLE relay (pid INTEGER NOT NULL, started INTEGER NOT NULL, path TEXT NOT NULL);
     """,
 )
 

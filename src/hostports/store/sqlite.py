@@ -32,6 +32,7 @@ from hostports.model.address import Family
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
+from hostports.model.relay import RelayProcess
 from hostports.model.state import Recorded, State
 from hostports.store.migrations import MIGRATIONS, migrate, refuse_strangers
 from hostports.store.ownership import owned
@@ -183,6 +184,19 @@ class SqliteStore:
             db.execute("DELETE FROM guarded")
             rows = [(of.value, boot) for of in families]
             db.executemany("INSERT INTO guarded (version, boot) VALUES (?, ?)", rows)
+
+    def relay(self) -> RelayProcess | None:
+        """The relay that was recorded last."""
+        with self._transaction("BEGIN") as db:
+            found = db.execute("SELECT pid, started, path FROM relay").fetchone()
+            return RelayProcess(*found) if found else None
+
+    def record_relay(self, relay: RelayProcess) -> None:
+        """Record the one relay that is to be known."""
+        with self._transaction("BEGIN IMMEDIATE") as db:
+            db.execute("DELETE FROM relay")
+            row = (relay.pid, relay.started, relay.path)
+            db.execute("INSERT INTO relay (pid, started, path) VALUES (?, ?, ?)", row)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
