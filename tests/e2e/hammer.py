@@ -49,10 +49,14 @@ THEIRS: Final = (
 WAYS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "nftables": (
         ("nft", "delete table inet hostports"),
+        ("nft", "flush chain inet hostports forward"),
+        ("nft", "flush chain inet hostports early"),
+        ("nft", "flush map inet hostports to_bridge"),
         ("nft", f"flush ruleset; {THEIRS}"),
     ),
     "iptables": (
         ("iptables", "-F"),
+        ("/bin/sh", "-c", "iptables -F; iptables -X"),
         ("nft", f"flush ruleset; {THEIRS}"),
         ("iptables", "-D", "FORWARD", "-j", "HP-FORWARD"),
         ("iptables", "-t", "raw", "-D", "PREROUTING", "-j", "HP-EARLY"),

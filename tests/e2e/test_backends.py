@@ -79,6 +79,9 @@ def test_ports_are_published_by_iptables(made: Site) -> None:
 #: What somebody may do to the chains of a running daemon.
 DAMAGES = (
     "iptables -F",
+    "iptables -F; iptables -X",
+    "iptables -E HP-FORWARD HP-OLD",
+    "iptables -N HP-OLD; iptables -I FORWARD -j HP-OLD",
     "iptables -D FORWARD -j HP-FORWARD",
     "iptables -t nat -F HP-PUBLISH",
     "ip6tables -t nat -D POSTROUTING -j HP-OUT",
@@ -101,7 +104,7 @@ def test_what_others_do_to_chains_of_iptables_is_healed_at_once(made: Site) -> N
         before = iptables_of_ours()
     for damage in DAMAGES:
         with healings(made) as healed, host.entered():
-            subprocess.run(damage.split(), check=True)
+            subprocess.run(["/bin/sh", "-ec", damage], check=True)
             wait_for(healed)
             assert iptables_of_ours() == before
         assert made.answers(host_probe("remote", 8080)) == ["nat1"]

@@ -15,7 +15,7 @@ _STUBBORN = (
 def test_a_process_is_known_by_its_number_and_start() -> None:
     since = processes.started(os.getpid())
     assert since == processes.started(os.getpid())
-    with subprocess.Popen(["sleep", "60"]) as later:
+    with subprocess.Popen(["/bin/sleep", "60"]) as later:
         assert (processes.started(later.pid) or 0) > (since or 0)
         processes.end(later.pid, since or 0, 0.1)
         assert later.poll() is None
@@ -34,6 +34,6 @@ def test_a_process_that_does_not_end_is_killed() -> None:
 
 
 def test_what_has_ended_need_not_be_ended() -> None:
-    with subprocess.Popen(["true"]) as gone:
+    with subprocess.Popen(["/bin/true"]) as gone:
         gone.wait()
     processes.end(gone.pid, 0, 0.1)

@@ -5,9 +5,10 @@ which only a part is; where a later part is refused, the earlier ones are made a
 """
 
 import subprocess
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shutil import which
 from threading import Lock
@@ -262,10 +263,23 @@ class IptablesFirewall:
         for of in self.iptables.families:
             tables = {placed(each)[1] for each in parts if placed(each)[0] is of}
             if tables or not parts:
-                present = self.iptables.present(of)
-                script = whole_script(of, settings, whole, present, tables or frozenset(TABLES))
-                self.iptables.restore(of, script)
+                spelled = partial(
+                    whole_script, of, settings, whole, tables=tables or frozenset(TABLES)
+                )
+                self._make_of(of, spelled)
                 self._jumps[of] = self.iptables.present(of).jumps
+
+    def _make_of(self, of: Family, spelled: Callable[[Present], str]) -> None:
+        """Restore by what is there; at once again if somebody has changed that meanwhile."""
+        for last in (False, False, True):
+            present = self.iptables.present(of)
+            try:
+                self.iptables.restore(of, spelled(present))
+            except FirewallFailed:
+                if last or self.iptables.present(of) == present:
+                    raise
+            else:
+                return
 
     def _restore(self, error: HostportsError) -> None:
         """Make everything as it was before a change that was refused midway."""

@@ -74,11 +74,11 @@ def whole_script(
         body = [
             *([f":{USER_CHAIN} - [0:0]"] if new_user else []),
             *_declared(written[table]),
+            *(f"-D {each.chain} {each.rule}" for each in present.jumps if each.table == table),
             *(f"-F {each}" for each in stale),
             *(f"-X {each}" for each in stale),
             *_rules(written[table]),
             *map(_appended, added[table]),
-            *(f"-D {each.chain} {each.rule}" for each in present.jumps if each.table == table),
             *(f"-I {each.chain} {each.rule}" for each in jumps(of) if each.table == table),
         ]
         lines += _transaction(table, body)
