@@ -143,6 +143,10 @@ class FakeService:
     async def followings(self, endpoint: str | None = None) -> Sequence[Following]:
         return self.registry.followings(endpoint)
 
+    async def lost(self, endpoint: str | None = None) -> Sequence[PortBinding]:
+        lost = [each.binding for each in self.registry.lost]
+        return [each for each in lost if endpoint in (None, each.endpoint)]
+
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         return self.registry.add_endpoint(request)
 

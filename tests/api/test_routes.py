@@ -1,12 +1,15 @@
 import asyncio
 import json
 import socket
+from ipaddress import IPv4Address
 
 import pytest
 from aiohttp.web import AppRunner, SockSite
 
 from hostports.api.routes import ROUTES, application
+from hostports.engine.restart import serve_again
 from hostports.errors import FirewallFailed
+from hostports.model.port import Protocol
 from hostports.model.published import Ways
 from hostports.testing.faults import EVERY
 from tests.api.fake_service import FakeService
@@ -35,6 +38,7 @@ WEB: Json = {
     "namespace": "",
     "mac": None,
     "follows": [],
+    "lost": [],
 }
 BINDING: Json = {
     "endpoint": "web",
@@ -94,6 +98,17 @@ def test_every_field_of_a_network_is_taken(api: Api) -> None:
         "ports_only": False,
     }
     assert api.made("/v1/networks", wanted) == wanted
+
+
+def test_an_endpoint_shows_what_it_wants_and_can_not_have(web: Api, service: FakeService) -> None:
+    web.made("/v1/endpoints/web/ports", {"specs": ["8080:80"]})
+    service.relay.remove([each.binding for each in service.relay.held()])
+    taken = service.kernel.open(Protocol.TCP, IPv4Address("0.0.0.0"), 8080, reuseaddr=True)
+    service.kernel.listen(taken)
+    serve_again(service.registry, service.store.load())
+    lost = WEB | {"lost": ["0.0.0.0:8080:10.0.0.2:80/tcp"]}
+    assert web.call("GET", "/v1/endpoints/web").document == lost
+    assert web.call("GET", "/v1/networks/lab/endpoints").document == {"endpoints": [lost]}
 
 
 def test_a_removed_network_is_gone(api: Api, service: FakeService) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cni.runtime import PLUGINS, Json, PluginFailed, Runtime, with_our_plugin
 from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, leftovers, wired
+from tests.e2e.taken import taken
 from tests.netns.lab import Probe
 
 pytestmark = pytest.mark.skipif(
@@ -216,6 +217,20 @@ def test_a_restart_of_the_daemon_is_nothing_to_pods(pods: Pods) -> None:
     pods.runtime.check(pods.site.lab.namespaces["nat1"].name)
     pods.delete("nat1")
     assert published(pods) == []
+
+
+def test_check_fails_while_somebody_else_has_a_pods_port(pods: Pods) -> None:
+    pods.add("nat1", port(8080))
+    container = pods.site.lab.namespaces["nat1"].name
+    with pods.site.client.events() as events, taken(pods.site, 8080):
+        next(each for each in events if each["event"] == "ports.lost")
+        with pytest.raises(PluginFailed, match=r"0\.0\.0\.0:8080") as failed:
+            pods.runtime.check(container)
+        assert failed.value.error["code"] == 101
+    with pods.site.client.events() as events:
+        if pods.site.client.endpoints()["endpoints"][0]["lost"]:
+            next(each for each in events if each["event"] == "ports.regained")
+    pods.runtime.check(container)
 
 
 @pytest.mark.parametrize("router", [True, False], ids=["router", "no router before"])

@@ -12,7 +12,9 @@ from hostports.cni.names import Attachment
 from hostports.cni.request import VERSIONS
 from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.engine.registry import PortsRequest
+from hostports.engine.restart import serve_again
 from hostports.model.links import HostLinks, Interface
+from hostports.model.network import GatewayMode
 from hostports.model.port import Protocol
 from tests.api.fake_service import FakeService
 from tests.api.serving import serving
@@ -178,6 +180,52 @@ def test_check_finds_what_is_there_and_names_what_is_missing(plugin: Plugin) -> 
     assert said.code == 101
     assert "8081:80/tcp" in said.message
     assert "8080" not in said.message
+
+
+def test_check_misses_a_port_of_one_family_that_somebody_else_has(plugin: Plugin) -> None:
+    """What the relay took with it, and another process had before the next one."""
+    plugin.added(PORT, OTHER_PORT)
+    service, kernel = plugin.service, plugin.service.kernel
+    service.relay.remove([each.binding for each in service.relay.held()])
+    kernel.listen(kernel.open(Protocol.TCP, IPv4Address("0.0.0.0"), 8080, reuseaddr=True))
+    serve_again(service.registry, service.store.load())
+    assert len(plugin.published) == 3
+    said = plugin("CHECK", PORT, OTHER_PORT)
+    assert said.code == 101
+    assert "0.0.0.0:8080:10.88.0.2:80/tcp" in said.message
+    assert "8081" not in said.message
+
+
+@pytest.mark.parametrize(
+    ("added", "asked"), [("", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "::1")]
+)
+def test_check_misses_a_host_address(plugin: Plugin, added: str, asked: str) -> None:
+    plugin.added({**PORT, "hostIP": added})
+    assert plugin("CHECK", {**PORT, "hostIP": added}).status == 0
+    said = plugin("CHECK", {**PORT, "hostIP": asked})
+    assert said.code == 101
+    assert asked in said.message
+
+
+def test_check_knows_a_host_address_however_it_is_spelled(plugin: Plugin) -> None:
+    plugin.added({**PORT, "hostIP": "::1"}, {**OTHER_PORT, "hostIP": "127.0.0.1"})
+    mapped = {**OTHER_PORT, "hostIP": "::ffff:127.0.0.1"}
+    assert plugin("CHECK", {**PORT, "hostIP": "0:0::0:1"}, mapped).status == 0
+
+
+def test_check_asks_no_host_address_of_a_routed_network(plugin: Plugin) -> None:
+    """Its ports are reached at the container's own addresses, whatever the mapping says."""
+    bridge = Interface((IPv4Network("10.88.0.0/16"),), bridge=True)
+    plugin.service.links.host = HostLinks({"cni0": bridge})
+    routed = GatewayMode.ROUTED
+    plugin.service.registry.create_network(
+        NetworkRequest("mine", "cni0", existing_bridge=True, gateway_mode_ipv4=routed)
+    )
+    config = {"prevResult": {**RESULT, "ips": RESULT["ips"][:1]}}
+    port = {**PORT, "hostIP": "127.0.0.1"}
+    for verb in ("ADD", "CHECK"):
+        said = plugin(verb, port, config=config)
+        assert said.status == 0, said.text
 
 
 def test_check_misses_a_container_that_was_never_added(plugin: Plugin) -> None:

@@ -1,18 +1,14 @@
 """A port that somebody else took while nobody of us had it: told, kept as wanted, and regained."""
 
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from select import select
-from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Any
 
 import pytest
 
-from hostports.relay.client import RelayClient
 from tests.e2e.site import Site, host_probe, site
+from tests.e2e.taken import taken
 from tests.netns.lab import Probe
 
 
@@ -24,21 +20,6 @@ def made(tmp_path: Path) -> Iterator[Site]:
         made.add_container("nat1")
         made.publish("nat1", "8080:80", "8081:81")
         yield made
-
-
-@contextmanager
-def taken(made: Site, port: int) -> Iterator[None]:
-    """Kill the relay while the daemon can't see it, and let another process have its port."""
-    daemon = made.daemon.process
-    with RelayClient(made.daemon.folder / "run" / "relay.sock") as control:
-        relay = control.hello().pid
-    daemon.send_signal(SIGSTOP)
-    with made.lab.namespaces["host"].entered(), os.fdopen(os.pidfd_open(relay)) as ended:
-        os.kill(relay, SIGKILL)
-        select([ended], [], [])
-        with socket.create_server(("0.0.0.0", port)):
-            daemon.send_signal(SIGCONT)
-            yield
 
 
 def told(events: Iterator[dict[str, Any]], what: str) -> list[int]:

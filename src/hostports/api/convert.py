@@ -1,11 +1,11 @@
 """From requests on the wire to those of the engine, and from values to answers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, TypeVar
 
 from hostports.api import schema, words
 from hostports.core.networks import EndpointRequest, NetworkRequest, hardware_address
@@ -17,9 +17,11 @@ from hostports.model.address import Family, IPAddress, spelled
 from hostports.model.event import Event, Finding
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
-from hostports.model.port import MAX_PORT, PortSpec
+from hostports.model.port import MAX_PORT, PortBinding, PortSpec
 from hostports.model.published import Plan, PublishedPort, Ways
 
+#: What belongs to an endpoint.
+Item = TypeVar("Item", PortBinding, Following)
 #: Ports of one request: more than a host has. A few ranges are soon millions, and memory is finite.
 _MOST_PORTS: Final = 4 * MAX_PORT
 
@@ -91,8 +93,10 @@ def endpoint_request(on: str, asked: schema.AddEndpoint) -> EndpointRequest:
     )
 
 
-def endpoint(value: Endpoint, followings: Iterable[Following] = ()) -> schema.Endpoint:
-    """An endpoint as it is shown, with what is published for it on interfaces."""
+def endpoint(
+    value: Endpoint, followings: Iterable[Following] = (), lost: Iterable[PortBinding] = ()
+) -> schema.Endpoint:
+    """An endpoint as it is shown, with what is published for it on interfaces, and what is lost."""
     return schema.Endpoint(
         name=value.name,
         network=value.network.name,
@@ -101,15 +105,25 @@ def endpoint(value: Endpoint, followings: Iterable[Following] = ()) -> schema.En
         namespace=value.namespace,
         mac=hardware_address(value),
         follows=tuple(map(str, followings)),
+        lost=tuple(map(str, lost)),
     )
 
 
-def endpoints(values: Iterable[Endpoint], followings: Iterable[Following]) -> schema.Endpoints:
-    """Endpoints as they are shown, each with its own of all followings."""
-    by_name = defaultdict[str, list[Following]](list)
-    for each in followings:
-        by_name[each.endpoint].append(each)
-    return schema.Endpoints(endpoints=tuple(endpoint(each, by_name[each.name]) for each in values))
+def endpoints(
+    values: Iterable[Endpoint], followings: Iterable[Following], lost: Iterable[PortBinding]
+) -> schema.Endpoints:
+    """Endpoints as they are shown, each with its own of all that follows, or is lost."""
+    following, gone = _by_endpoint(followings), _by_endpoint(lost)
+    return schema.Endpoints(
+        endpoints=tuple(endpoint(each, following[each.name], gone[each.name]) for each in values)
+    )
+
+
+def _by_endpoint(items: Iterable[Item]) -> Mapping[str, list[Item]]:
+    found = defaultdict[str, list[Item]](list)
+    for each in items:
+        found[each.endpoint].append(each)
+    return found
 
 
 def ports_request(of: str, asked: schema.PublishPorts) -> PortsRequest:

@@ -37,14 +37,17 @@ async def remove_network(call: Call[schema.RemoveNetwork]) -> None:
 
 async def list_endpoints(call: Call[schema.Nothing]) -> schema.Endpoints:
     """All endpoints."""
-    service = call.service
-    return convert.endpoints(await service.endpoints(), await service.followings())
+    return await _endpoints(call.service)
 
 
 async def list_network_endpoints(call: Call[schema.Nothing]) -> schema.Endpoints:
     """Those of one network."""
-    service = call.service
-    return convert.endpoints(await service.endpoints(call.name), await service.followings())
+    return await _endpoints(call.service, call.name)
+
+
+async def _endpoints(service: Service, network: str | None = None) -> schema.Endpoints:
+    found = await service.endpoints(network)
+    return convert.endpoints(found, await service.followings(), await service.lost())
 
 
 async def add_endpoint(call: Call[schema.AddEndpoint]) -> schema.Endpoint:
@@ -56,7 +59,8 @@ async def add_endpoint(call: Call[schema.AddEndpoint]) -> schema.Endpoint:
 async def inspect_endpoint(call: Call[schema.Nothing]) -> schema.Endpoint:
     """One endpoint."""
     endpoint = await call.service.endpoint(call.name)
-    return convert.endpoint(endpoint, await call.service.followings(call.name))
+    followings, lost = await call.service.followings(call.name), await call.service.lost(call.name)
+    return convert.endpoint(endpoint, followings, lost)
 
 
 async def remove_endpoint(call: Call[schema.Nothing]) -> None:

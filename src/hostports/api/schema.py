@@ -20,7 +20,6 @@ _MOST_PIDS: Final = 1 << 22
 _MOST_WAITED_S: Final = 3600
 #: Bytes of a path without its end (PATH_MAX, path_resolution(7)).
 _LONGEST_PATH: Final = 4095
-
 _LONGEST_TRACE_S: Final = 600.0
 
 _IPV4: Final = {"format": "ipv4"}
@@ -275,7 +274,7 @@ class Endpoint(Answer):
     """One thing with an address on a network.
 
     `namespace` is its file if we have wired it up, and `mac` its hardware address there. `follows`
-    are the specs that are published on whatever addresses an interface has.
+    are specs that are published on whatever addresses an interface has, `lost` what can't be had.
     """
 
     name: str
@@ -285,6 +284,7 @@ class Endpoint(Answer):
     namespace: str
     mac: str | None
     follows: tuple[str, ...]
+    lost: tuple[str, ...]
 
 
 class Endpoints(Answer):

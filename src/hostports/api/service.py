@@ -57,6 +57,10 @@ class Service(Interface):
         """What is published on whatever addresses an interface has, of one endpoint or of all."""
         ...
 
+    async def lost(self, endpoint: str | None = None) -> Sequence[PortBinding]:
+        """What is wanted and can't be had, of one endpoint or of all."""
+        ...
+
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Add an endpoint."""
         ...

@@ -30,6 +30,8 @@ _VERBS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "VERSION": ((), ""),
 }
 _LONGEST_INTERFACE: Final = 15
+#: What precedes IPv4 in IPv4-mapped addresses (RFC 4291 2.5.5.2).
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
 #: The interface of the container goes by its index into the result's interfaces.
 _NO_INDEX: Final = -1
@@ -117,6 +119,14 @@ def mappings(config: Config) -> list[Mapped]:
     if not isinstance(found, list):
         raise CniError(INVALID_CONFIG, f"portMappings: {found!r} is no list")
     return [_mapped(each) for each in found]
+
+
+def packed(ip: str) -> bytes:
+    """An address however it is spelled, IPv4-mapped ones being IPv4; nothing of what is none."""
+    for family in (AF_INET, AF_INET6):
+        with suppress(OSError, ValueError):
+            return inet_pton(family, ip).removeprefix(_MAPPED)
+    return b""
 
 
 def previous(config: Config) -> Config:
@@ -220,17 +230,10 @@ def _mapped(found: object) -> Mapped:
         words = ", ".join(_PROTOCOLS)
         raise CniError(INVALID_CONFIG, f"portMappings: protocol {protocol!r} is none of {words}")
     host_ip = found.get("hostIP") or ""
-    if not isinstance(host_ip, str) or not (host_ip == "" or _is_address(host_ip)):
+    # An interface, which the daemon would follow, is none: a runtime asks for what is there.
+    if not isinstance(host_ip, str) or not (host_ip == "" or packed(host_ip)):
         raise CniError(INVALID_CONFIG, f"portMappings: hostIP {host_ip!r} is no address")
     return Mapped(host_ip, found["hostPort"], found["containerPort"], protocol.lower())
-
-
-def _is_address(text: str) -> bool:
-    """An interface, which the daemon would follow, is none: a runtime asks for what is there."""
-    for family in (AF_INET, AF_INET6):
-        with suppress(OSError, ValueError):
-            return bool(inet_pton(family, text))
-    return False
 
 
 def _objects(result: Config, key: str) -> list[Config]:

@@ -15,6 +15,7 @@ from hostports.cni.request import (
     addresses,
     host_interface,
     mappings,
+    packed,
     previous,
     valid_attachments,
 )
@@ -61,17 +62,20 @@ def check(client: Client, request: Request) -> None:
     if not wanted:
         return
     inside = addresses(result, request.attachment.interface)
+    endpoints = _of(client, request.attachment)
     bindings = [
         each
-        for endpoint in _of(client, request.attachment)
+        for endpoint in endpoints
         for each in client.ports(endpoint["name"])["bindings"]
         if each["container_ip"] in inside
     ]
-    if missing := _missing(wanted, bindings):
+    # A daemon that is older than the plugin doesn't tell what is lost.
+    lost = [each for endpoint in endpoints for each in endpoint.get("lost", ())]
+    if missing := [*_missing(wanted, bindings), *lost]:
         raise CniError(
             NOT_PUBLISHED,
             f"not published: {', '.join(missing)}",
-            "delete and add the container; `hostports doctor` may know why",
+            "`hostports doctor` says who holds a port; else delete and add the container",
         )
 
 
@@ -152,13 +156,16 @@ def _publish(client: Client, endpoint: Json, wanted: Sequence[Mapped]) -> None:
 
 
 def _missing(wanted: Iterable[Mapped], bindings: Sequence[Json]) -> list[str]:
-    """What is asked for and not published; a routed network has no host ports."""
-    ports = {(each["proto"], each["host_port"], each["container_port"]) for each in bindings}
+    """What is asked for and not published; a routed network has no host addresses and ports."""
+    there = set[tuple[bytes, int, str, int]]()
+    for each in bindings:
+        inside = each["host_port"], each["proto"], each["container_port"]
+        there |= {(b"", *inside), (packed(each["host_ip"]), *inside)}
     return [
         each.spec
         for each in wanted
-        if (each.protocol, each.host_port, each.container_port) not in ports
-        and (each.protocol, 0, each.container_port) not in ports
+        if (packed(each.host_ip), each.host_port, each.protocol, each.container_port) not in there
+        and (b"", 0, each.protocol, each.container_port) not in there
     ]
 
 

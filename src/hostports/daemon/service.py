@@ -122,6 +122,11 @@ class RegistryService:
         """What is published on whatever addresses an interface has, of one endpoint or of all."""
         return self.registry.followings(endpoint)
 
+    async def lost(self, endpoint: str | None = None) -> Sequence[PortBinding]:
+        """What is wanted and can't be had, of one endpoint or of all."""
+        lost = [each.binding for each in self.registry.lost]
+        return [each for each in lost if endpoint in (None, each.endpoint)]
+
     async def add_endpoint(self, request: EndpointRequest) -> Endpoint:
         """Add an endpoint."""
         endpoint = await self.change(partial(self.registry.add_endpoint, request))
