@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import ClassVar, Final
 
+_OFFER_TO_WAIT: Final = ", or wait with --wait-address"
 #: Characters of an unusable word that a message repeats.
 _LONGEST_WORD: Final = 80
 
@@ -15,6 +16,11 @@ _LONGEST_WORD: Final = 80
 def quoted(word: str) -> str:
     """A word of the input as a message shows it: in quotes, escaped, and not without end."""
     return repr(word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…")
+
+
+def without_waiting(hint: str) -> str:
+    """A hint for somebody who can't wait, as a plugin of a runtime can't."""
+    return hint.removesuffix(_OFFER_TO_WAIT)
 
 
 class Kind(Enum):
@@ -135,7 +141,7 @@ class AddressNotOnHost(PortError):
 
     def offer_to_wait(self) -> None:
         """Say that the address may be waited for, to somebody who could and did not."""
-        self.hint += ", or wait with --wait-address"
+        self.hint += _OFFER_TO_WAIT
 
 
 class AddressOfLink(PortError):

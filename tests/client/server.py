@@ -158,3 +158,12 @@ def serving(path: Path) -> Iterator[FakeServer]:
     """A server at a path for a `with` block."""
     with FakeServer(path).serving() as server:
         yield server
+
+
+@contextmanager
+def silent(path: Path) -> Iterator[None]:
+    """A socket that takes connections, and nobody who says anything: as systemd has it at first."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield

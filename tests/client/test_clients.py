@@ -5,17 +5,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 import hostports
 from hostports import AsyncClient, Client
-from hostports.client.errors import ApiError, BadAnswer, DaemonUnreachable
+from hostports.client.errors import ApiError, BadAnswer, DaemonSilent, DaemonUnreachable
+from hostports.client.sync import PATIENCE_S
 from hostports.errors import HostportsError, Kind, NoPortFree, NotFound, NotPermitted
-from tests.client.server import FakeServer, Json, Reply, answer, refusal, stream
+from tests.client.server import FakeServer, Json, Reply, answer, refusal, silent, stream
 
 #: Asks something of either client.
 Call = Callable[[Any], Any]
@@ -171,6 +173,35 @@ def test_nobody_at_the_socket_is_an_error_that_names_it(tmp_path: Path, either: 
     for path in (tmp_path / "missing", left_behind, tmp_path / "file", Path("/x" * 100)):
         with pytest.raises(DaemonUnreachable, match=f"no daemon answers at {path} .*systemctl"):
             either(path, lambda to: to.ports())
+
+
+def test_a_daemon_that_says_nothing_is_waited_for_as_long_as_patience_lasts(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s"
+    said = pytest.raises(DaemonSilent, match=f"{path} .silent for 0.2 seconds")
+    with silent(path), said:
+        Client(path, patience_s=0.2).health()
+
+
+def test_so_is_one_that_takes_no_more_connections(tmp_path: Path) -> None:
+    """An error at once would be one of a daemon that is only busy."""
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
+        listener.bind(str(path := tmp_path / "s"))
+        listener.listen(0)
+        taken = 0
+        while not taken:
+            one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            one.settimeout(0)
+            taken = one.connect_ex(str(path))
+        with pytest.raises(DaemonSilent):
+            Client(path, patience_s=0.2).health()
+
+
+def test_a_daemon_that_takes_its_time_is_heard(server: FakeServer) -> None:
+    server.on("GET /v1/health", Reply(answer({"status": "ok"}).pieces, gate=Event(), after=0.2))
+    for patience in (None, PATIENCE_S):
+        assert Client(server.path, patience_s=patience).health() == {"status": "ok"}
 
 
 def test_a_refusal_is_heard_before_a_long_request_is_sent(tmp_path: Path, either: Ask) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from hostports.client.sync import PATIENCE_S
 from hostports.cni.main import run
 
 Json: TypeAlias = dict[str, Any]
@@ -69,8 +70,8 @@ def configuration(socket: Path | str, *ports: Json, **more: object) -> Json:
     return {**common, **runtime, **more}
 
 
-def call(env: Mapping[str, str], config: Json | bytes) -> Said:
+def call(env: Mapping[str, str], config: Json | bytes, patience_s: float = PATIENCE_S) -> Said:
     """One call."""
     text = config if isinstance(config, bytes) else json.dumps(config).encode()
     out = io.StringIO()
-    return Said(run(env, io.BytesIO(text), out), out.getvalue())
+    return Said(run(env, io.BytesIO(text), out, patience_s), out.getvalue())

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -204,6 +205,11 @@ def test_a_restart_of_the_daemon_is_nothing_to_pods(pods: Pods) -> None:
     pods.add("nat1", port(8080))
     pods.runtime.conflist["cniVersion"] = "1.1.0"
     pods.runtime.status("hostports")
+    pods.site.daemon.process.send_signal(SIGSTOP)
+    with pytest.raises(PluginFailed, match="silent") as failed:
+        pods.runtime.status("hostports")
+    assert failed.value.error["code"] == 50
+    pods.site.daemon.process.send_signal(SIGCONT)
     pods.site.daemon.kill()
     with pytest.raises(PluginFailed) as failed:
         pods.runtime.status("hostports")

@@ -13,11 +13,14 @@ from hostports.cni.request import VERSIONS
 from hostports.core.networks import EndpointRequest, NetworkRequest
 from hostports.engine.registry import PortsRequest
 from hostports.engine.restart import serve_again
+from hostports.errors import AddressNotOnHost
 from hostports.model.links import HostLinks, Interface
 from hostports.model.network import GatewayMode
 from hostports.model.port import Protocol
 from tests.api.fake_service import FakeService
 from tests.api.serving import serving
+from tests.client.server import refusal, silent
+from tests.client.server import serving as serving_answers
 from tests.cni.calls import PORT, RESULT, Json, Said, call, configuration, environment
 
 OTHER_PORT = {**PORT, "hostPort": 8081}
@@ -279,6 +282,34 @@ def test_without_a_daemon_ports_have_to_be_tried_again_later(tmp_path: Path, ver
     said = call(environment(verb), config)
     assert said.code == 11
     assert "nowhere" in said.message
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"), [("ADD", 11), ("DEL", 11), ("CHECK", 11), ("GC", 11), ("STATUS", 50)]
+)
+def test_a_daemon_that_is_silent_is_not_waited_for_without_end(
+    tmp_path: Path, verb: str, code: int
+) -> None:
+    attachments = {"cni.dev/valid-attachments": []}
+    with silent(path := tmp_path / "s"):
+        config = configuration(path, PORT, prevResult=RESULT, **attachments)
+        said = call(environment(verb), config, 0.1)
+    assert said.code == code
+    assert "silent for 0.1 seconds" in said.message
+
+
+def test_hints_speak_of_what_a_list_of_plugins_has(tmp_path: Path) -> None:
+    """The plugin has no flags."""
+    unreachable = call(environment("STATUS"), configuration(tmp_path / "nowhere"))
+    assert 'the key "socket"' in unreachable.document["details"]
+    absent = AddressNotOnHost("192.0.2.99:8080/tcp")
+    hint = absent.hint
+    absent.offer_to_wait()
+    with serving_answers(path := tmp_path / "s") as server:
+        server.on("GET /v1/endpoints", refusal(400, "unusable_input", "no", absent.hint))
+        refused = call(environment("ADD"), configuration(path, PORT, prevResult=RESULT))
+    assert refused.document["details"] == hint
+    assert "--" not in unreachable.text + refused.text
 
 
 def test_a_container_that_was_never_deleted_may_come_back(plugin: Plugin) -> None:

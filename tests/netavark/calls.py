@@ -54,10 +54,13 @@ def container(
 
 
 def call(
-    words: Sequence[str], given: object = None, socket: Path = NOWHERE
+    words: Sequence[str],
+    given: object = None,
+    socket: Path = NOWHERE,
+    patience_s: float | None = None,
 ) -> tuple[int, Json | None]:
     """The exit status and what was said, with the daemon's socket."""
     text = given if isinstance(given, bytes) else json.dumps(given).encode()
     out = io.StringIO()
-    status = run(words, io.BytesIO(text), out, Client(socket))
+    status = run(words, io.BytesIO(text), out, Client(socket, patience_s=patience_s))
     return status, json.loads(out.getvalue()) if out.getvalue() else None

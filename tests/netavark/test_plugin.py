@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostports import __version__, parse_spec
-from hostports.errors import UnusableValue
+from hostports.errors import AddressNotOnHost, UnusableValue
 from hostports.netavark.request import Container
 from tests.api.fake_service import FakeService
 from tests.api.serving import serving
+from tests.client.server import refusal as refusing
+from tests.client.server import serving as serving_answers
+from tests.client.server import silent
 from tests.netavark.calls import NETWORK, NOWHERE, SUBNETS, Json, call, container, port
 
 IPS = ("10.90.0.5", "fd90::5")
@@ -247,6 +250,24 @@ def test_what_is_no_json_object_is_refused(text: bytes) -> None:
 
 def test_without_a_daemon_it_says_so() -> None:
     assert str(NOWHERE) in refusal(call(["create"], NETWORK))
+
+
+def test_a_daemon_that_is_silent_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with silent(path := tmp_path / "s"):
+        assert "silent for 0.1 seconds" in refusal(call(["create"], NETWORK, path, 0.1))
+
+
+def test_hints_speak_of_what_podman_can_do(tmp_path: Path) -> None:
+    """The plugin has no flags."""
+    unreachable = refusal(call(["create"], NETWORK))
+    assert "$HOSTPORTS_SOCKET" in unreachable
+    absent = AddressNotOnHost("192.0.2.99:8080/tcp")
+    absent.offer_to_wait()
+    with serving_answers(path := tmp_path / "s") as server:
+        server.on("POST /v1/networks", refusing(400, "unusable_input", "no", absent.hint))
+        refused = refusal(call(["create"], NETWORK, path))
+    assert "leave the host address out" in refused
+    assert "--" not in unreachable + refused
 
 
 KEYS = st.sampled_from([*container({}, "web", ()), *NETWORK, "subnets", "network_interface"])

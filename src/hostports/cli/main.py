@@ -10,6 +10,7 @@ from hostports.cli.exits import status_of
 from hostports.cli.output import Console
 from hostports.cli.parser import build_parser
 from hostports.cli.session import PRIVATE_DAEMON, PatientClient, Session
+from hostports.client.errors import DaemonUnreachable
 from hostports.errors import HostportsError
 
 #: As a shell says of what SIGINT ended.
@@ -44,6 +45,8 @@ def _status(words: Sequence[str], console: Console, private_daemon: Sequence[str
         return _done(words, console, private_daemon)
     except HostportsError as error:
         console.flush()  # what is there of an answer comes before the error
+        if isinstance(error, DaemonUnreachable):
+            error.offer("name its socket with --socket")
         console.fail(error)
         return status_of(error)
     except SystemExit as end:  # argparse has shown a help text

@@ -4,16 +4,26 @@ from typing import Any, Final
 
 from hostports.errors import HostportsError, Kind, NoPortFree, NotFound, NotPermitted
 
+_START: Final = "start it with `systemctl start hostports` or `hostports daemon`"
+
 
 class DaemonUnreachable(HostportsError):
-    """No daemon listens at the socket."""
+    """No daemon listens at the socket, or it doesn't answer."""
 
-    def __init__(self, socket: str, reason: str) -> None:
-        super().__init__(
-            f"no daemon answers at {socket} ({reason})",
-            "start it with `systemctl start hostports` or `hostports daemon`,"
-            " or name its socket with --socket",
-        )
+    def __init__(self, socket: str, reason: str, mend: str = _START) -> None:
+        super().__init__(f"no daemon answers at {socket} ({reason})", mend)
+
+    def offer(self, way: str) -> None:
+        """Say how another socket is named, to somebody who may have meant one."""
+        self.hint += f", or {way}"
+
+
+class DaemonSilent(DaemonUnreachable):
+    """A daemon is there, but took or said nothing for so many seconds."""
+
+    def __init__(self, socket: str, seconds: float) -> None:
+        reason = f"silent for {seconds:g} seconds"
+        super().__init__(socket, reason, "see how it is by `systemctl status hostports`")
 
 
 class SocketForbidden(NotPermitted):

@@ -1,23 +1,36 @@
 """The client for programs that wait."""
 
+import os
 import socket
 from contextlib import suppress
+from struct import pack
 from types import TracebackType
 from typing import Final
 
 from hostports.client.calls import Calls
-from hostports.client.errors import BadAnswer, DaemonUnreachable, SocketForbidden
+from hostports.client.errors import BadAnswer, DaemonSilent, DaemonUnreachable, SocketForbidden
 from hostports.client.http import Answer, Documents, Json, request
 
 #: Bytes to receive at once; a Unix socket's buffer is some 200 KiB.
 RECEIVED: Final = 1 << 17
+#: Seconds of silence that a program bears which others wait for. No honest work takes so long,
+#: thousands of ports being a matter of seconds, and the kubelet gives up after two minutes.
+PATIENCE_S: Final = 100.0
 
 
 class Client(Calls[Json]):
     """Talks to the daemon at `socket`, which is $HOSTPORTS_SOCKET or the usual path if left out.
 
-    Each call has a connection of its own, so that threads may share a client.
+    Each call has a connection of its own, so that threads may share a client. With `patience_s`
+    a call raises `DaemonSilent` after so many seconds in which the daemon took or said nothing,
+    which is no sign of what has become of it; without, as for streams, it waits for ever.
     """
+
+    def __init__(
+        self, socket: str | os.PathLike[str] | None = None, *, patience_s: float | None = None
+    ) -> None:
+        super().__init__(socket)
+        self._patience_s = patience_s
 
     def events(self) -> "Events":
         """What happens from now on."""
@@ -35,10 +48,13 @@ class Client(Calls[Json]):
         return self._streamed(request("POST", "/v1/trace", {"port": port, **options}))
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        with self._sent(request(method, path, body)) as connection:
-            answer = Answer()
-            while not answer.complete:
-                answer.feed(_received(connection))
+        seconds, answer = self._patience_s or 0, Answer()
+        try:
+            with self._sent(request(method, path, body), seconds) as connection:
+                while not answer.complete:
+                    answer.feed(_received(connection))
+        except BlockingIOError:
+            raise DaemonSilent(self.socket, seconds) from None
         return answer.document()
 
     def _streamed(self, message: bytes) -> "Events":
@@ -49,10 +65,11 @@ class Client(Calls[Json]):
             connection.close()
             raise
 
-    def _sent(self, message: bytes) -> socket.socket:
-        """A connection over which a request went."""
+    def _sent(self, message: bytes, seconds: float = 0) -> socket.socket:
+        """A connection over which a request went, and which waits so long for each step."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            _limit(connection, seconds)
             _connect(connection, self.socket)
             # A server that refuses a long request hangs up early; its answer can be read still.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -111,9 +128,21 @@ class Events:
         self._connection.close()
 
 
+def _limit(connection: socket.socket, seconds: float) -> None:
+    """Let the kernel limit how long each call waits, 0 being for ever (socket(7)).
+
+    Python's own limit would make a full backlog an error at once.
+    """
+    limit = pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
 def _connect(connection: socket.socket, path: str) -> None:
     try:
         connection.connect(path)
+    except BlockingIOError:  # the backlog was full all the time
+        raise
     except OSError as error:
         raise unreachable(path, error) from None
 
@@ -128,6 +157,8 @@ def unreachable(path: str, error: OSError) -> DaemonUnreachable | SocketForbidde
 def _received(connection: socket.socket) -> bytes:
     try:
         return connection.recv(RECEIVED)
+    except BlockingIOError:  # nothing has come
+        raise
     except OSError as error:
         return hung_up(error)
 

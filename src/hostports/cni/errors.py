@@ -3,7 +3,7 @@
 from typing import Final
 
 from hostports.client.errors import DaemonUnreachable
-from hostports.errors import HostportsError, Kind
+from hostports.errors import HostportsError, Kind, without_waiting
 
 INCOMPATIBLE_VERSION: Final = 1
 INVALID_ENVIRONMENT: Final = 4
@@ -39,6 +39,7 @@ def told(error: HostportsError) -> CniError:
 
     A daemon that can't be reached is one that is being started anew: try again later.
     """
-    unreachable = isinstance(error, DaemonUnreachable)
-    code = TRY_AGAIN if unreachable else _OF_KIND.get(error.kind, FAILED)
-    return CniError(code, error.message, error.hint)
+    if isinstance(error, DaemonUnreachable):
+        error.offer('name its socket by the key "socket" of the list of plugins')
+        return CniError(TRY_AGAIN, error.message, error.hint)
+    return CniError(_OF_KIND.get(error.kind, FAILED), error.message, without_waiting(error.hint))

@@ -7,7 +7,7 @@ from typing import Final
 from hostports.client.errors import ApiConflict, ApiNotFound, DaemonUnreachable
 from hostports.client.http import Json
 from hostports.client.sync import Client
-from hostports.cni.errors import INVALID_CONFIG, NOT_AVAILABLE, NOT_PUBLISHED, CniError
+from hostports.cni.errors import INVALID_CONFIG, NOT_AVAILABLE, NOT_PUBLISHED, CniError, told
 from hostports.cni.names import Attachment, network_name, strays, tag_of
 from hostports.cni.request import (
     Mapped,
@@ -91,7 +91,8 @@ def status(client: Client) -> None:
     try:
         client.health()
     except HostportsError as error:
-        raise CniError(NOT_AVAILABLE, error.message, error.hint) from None
+        why = told(error)
+        raise CniError(NOT_AVAILABLE, str(why), why.details) from None
 
 
 def _of(client: Client, attachment: Attachment) -> list[Json]:

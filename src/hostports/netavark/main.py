@@ -6,9 +6,10 @@ from json import dumps
 from typing import BinaryIO, Final, TextIO
 
 from hostports import __version__
+from hostports.client.errors import DaemonUnreachable
 from hostports.client.http import Json
-from hostports.client.sync import Client
-from hostports.errors import HostportsError, UnusableValue
+from hostports.client.sync import PATIENCE_S, Client
+from hostports.errors import HostportsError, UnusableValue, without_waiting
 from hostports.netavark import verbs
 from hostports.netavark.request import Container, decoded
 
@@ -23,7 +24,7 @@ def main() -> int:
     if sys.argv[1:] in (["-h"], ["--help"]):
         sys.stdout.write(_HELP)
         return 0
-    return run(sys.argv[1:], sys.stdin.buffer, sys.stdout, Client())
+    return run(sys.argv[1:], sys.stdin.buffer, sys.stdout, Client(patience_s=PATIENCE_S))
 
 
 def run(words: Sequence[str], given: BinaryIO, out: TextIO, client: Client) -> int:
@@ -31,10 +32,17 @@ def run(words: Sequence[str], given: BinaryIO, out: TextIO, client: Client) -> i
     try:
         answer, failed = _answer(list(words), given, client), 0
     except HostportsError as error:
-        answer, failed = {"error": str(error)}, 1
+        answer, failed = {"error": _told(error)}, 1
     if answer is not None:
         print(dumps(answer), file=out)
     return failed
+
+
+def _told(error: HostportsError) -> str:
+    if isinstance(error, DaemonUnreachable):
+        error.offer("name its socket by $HOSTPORTS_SOCKET where Podman runs")
+    error.hint = without_waiting(error.hint)
+    return str(error)
 
 
 def _answer(words: list[str], given: BinaryIO, client: Client) -> Json | None:
