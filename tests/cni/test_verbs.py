@@ -262,9 +262,14 @@ def test_gc_without_a_list_removes_nothing(plugin: Plugin, valid: Json) -> None:
     assert plugin.service.dump() == before
 
 
-def test_gc_knows_the_drafts_key(plugin: Plugin) -> None:
+@pytest.mark.parametrize(
+    "none_left", [{"cni.dev/attachments": []}, {"cni.dev/valid-attachments": None}]
+)
+def test_gc_knows_the_drafts_key_and_what_libcni_makes_of_none(
+    plugin: Plugin, none_left: Json
+) -> None:
     plugin.added(PORT)
-    assert plugin("GC", config={"cni.dev/attachments": []}).status == 0
+    assert plugin("GC", config=none_left).status == 0
     assert plugin.service.dump() == plugin.empty
 
 
@@ -290,7 +295,7 @@ def test_without_a_daemon_ports_have_to_be_tried_again_later(tmp_path: Path, ver
 def test_a_daemon_that_is_silent_is_not_waited_for_without_end(
     tmp_path: Path, verb: str, code: int
 ) -> None:
-    attachments = {"cni.dev/valid-attachments": []}
+    attachments: dict[str, object] = {"cni.dev/valid-attachments": []}
     with silent(path := tmp_path / "s"):
         config = configuration(path, PORT, prevResult=RESULT, **attachments)
         said = call(environment(verb), config, 0.1)

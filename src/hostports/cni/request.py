@@ -170,10 +170,14 @@ def host_interface(result: Config) -> str:
 def valid_attachments(request: Request) -> list[Attachment]:
     """The attachments that are still in use, of which GC leaves all as it is. Raises `CniError`.
 
-    The second key is of a draft, and libcni sends both (containernetworking/cni 1101).
+    The second key is of a draft, and libcni sends both (containernetworking/cni 1101); of none that
+    is left it makes null.
     """
     for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
-        if isinstance(found := request.config.get(key), list):
+        found = request.config.get(key, "missing")
+        if found is None:
+            return []
+        if isinstance(found, list):
             return [_attachment(request.network, key, each) for each in found]
     raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing", "the runtime sets it")
 
