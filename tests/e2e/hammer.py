@@ -56,7 +56,8 @@ WAYS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     ),
     "iptables": (
         ("iptables", "-F"),
-        ("/bin/sh", "-c", "iptables -F; iptables -X"),
+        # The daemon may be back with its jumps before the second command.
+        ("/bin/sh", "-c", "iptables -F; iptables -X || true"),
         ("nft", f"flush ruleset; {THEIRS}"),
         ("iptables", "-D", "FORWARD", "-j", "HP-FORWARD"),
         ("iptables", "-t", "raw", "-D", "PREROUTING", "-j", "HP-EARLY"),
