@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol as Interface
 from typing import TypeVar
 
-from hostports.model.address import IPAddress
+from hostports.model.address import Family, IPAddress
 from hostports.model.condition import Condition
 from hostports.model.firewall import FirewallChange, Traffic
 from hostports.model.flow import Flow
@@ -109,6 +109,22 @@ class Firewall(Interface):
 
     def traffic(self) -> Mapping[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket."""
+        ...
+
+
+class Guards(Interface):
+    """What is remembered of the host before us: in which families it was no router.
+
+    As long as it is one by us, only what is ours is forwarded there. Rules that say so would go
+    with whoever flushes them. All raise `StoreFailed`.
+    """
+
+    def add(self, families: Set[Family]) -> frozenset[Family]:
+        """Remember these, too, before forwarding is switched on; all that are remembered."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all, when forwarding is off again."""
         ...
 
 

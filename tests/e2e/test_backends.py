@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hostports.core.rules.settings import FORWARDING
-from hostports.linux import sysctl
 from hostports.linux.iptables import Iptables, installed
 from tests.e2e.hammer import healings, wait_for
 from tests.e2e.site import SILENCE_S, Daemon, Site, host_probe, wired
@@ -139,35 +137,3 @@ def test_without_a_firewall_no_rule_stays_and_the_relay_serves(made: Site, forme
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
     made.client.unpublish("nat1", ["8080:80"])
     assert made.answers(host_probe("remote", 8080)) == ["refused"]
-
-
-#: What happens between two daemons, by the second one's firewall.
-BETWEEN = {
-    "flushed, nftables": ("nftables", "nft flush ruleset", "nftables"),
-    "flushed, iptables": ("iptables", "nft flush ruleset", "iptables"),
-    "none for a while": ("nftables", "", "none"),
-}
-
-
-@pytest.mark.parametrize(("first", "command", "second"), BETWEEN.values(), ids=list(BETWEEN))
-def test_a_host_that_was_no_router_stays_guarded_whatever_became_of_the_rules(
-    made: Site, first: str, command: str, second: str
-) -> None:
-    host = made.lab.namespaces["host"]
-    transit = [Probe("remote", "10.8.0.2", 7000), Probe("remote", "fd08::2", 7000)]
-    with host.entered():
-        sysctl.write(dict.fromkeys((name for each in FORWARDING.values() for name in each), "0"))
-    made.daemon.start("--firewall", first)
-    publish(made)
-    assert made.answers(*transit, seconds=SILENCE_S) == ["nothing"] * 2
-    made.daemon.stop()
-    if command:
-        with host.entered():
-            subprocess.run(command.split(), check=True)
-        assert made.answers(*transit) == ["refused"] * 2  # it got through
-    made.daemon.start("--firewall", second)
-    if second == "none":
-        made.daemon.stop()
-        made.daemon.start("--firewall", first)
-    assert made.answers(*transit, seconds=SILENCE_S) == ["nothing"] * 2
-    assert made.answers(host_probe("remote", 8080)) == ["nat1"]

@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
 from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, FOLLOWING_COLUMNS, NETWORK_COLUMNS
 from hostports.errors import StoreFailed
-from hostports.model.address import Family
 from hostports.model.following import Following
 from hostports.model.relay import RelayProcess
 from hostports.model.state import State
@@ -502,18 +501,6 @@ def test_a_file_of_the_first_schema_is_read_by_the_newest(path: Path) -> None:
     state = loaded(path)
     assert [str(each) for each in state.bindings] == ["0.0.0.0:8080:172.30.0.2:80/tcp"]
     assert [each.ports_only for each in state.networks.values()] == [False]
-
-
-def test_what_is_guarded_holds_until_the_host_starts_again(path: Path) -> None:
-    with SqliteStore(path) as store:
-        assert store.guarded("boot") == frozenset()
-        store.guard(Family, "boot")
-        store.guard([Family.IPV6], "boot")
-    with SqliteStore(path) as store:
-        assert store.guarded("boot") == {Family.IPV6}
-        assert store.guarded("another") == frozenset()
-        store.guard([Family.IPV4], "another")
-        assert store.guarded("boot") == frozenset()
 
 
 def test_the_relay_that_was_started_last_is_known(path: Path) -> None:

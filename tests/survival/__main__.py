@@ -54,9 +54,9 @@ def main() -> None:
         for doom in dooms(made):
             made.die_at(doom)
             print(f"killed at {doom}", flush=True)
-        for number, (who, kill) in zip(range(given.instants), made.kills(), strict=False):
-            kill()
-            print(f"instant {number + 1}: killed the {who}", flush=True)
+        for number, (what, strike) in zip(range(given.instants), made.strikes(), strict=False):
+            strike()
+            print(f"instant {number + 1}: {what}", flush=True)
         made.serve()
         answered = sum(each.answered for each in made.workers)
     took = perf_counter() - start

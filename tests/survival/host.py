@@ -16,7 +16,7 @@ from typing import Final
 from hostports import Client
 from tests.e2e.site import DAEMON, Daemon, leftovers
 from tests.netns.lab import Lab
-from tests.netns.namespaces import namespace
+from tests.netns.namespaces import namespace, nft
 from tests.relay.waiting import PATIENCE_S, eventually
 from tests.survival.census import Census, processes
 from tests.survival.doomed import STEPS
@@ -84,6 +84,11 @@ class Host:
         self.random.shuffle(both)
         self._work_until(partial(self._kill_soon, *both))
 
+    def flush(self) -> None:
+        """Take all rules away, of ours and of others, while no daemon runs."""
+        with self.census.lab.namespaces["host"].entered():
+            nft("flush", "ruleset")
+
     def kill_relay(self) -> None:
         """Kill the relay while they work, and see that all is one when the next one serves."""
         self.serve()
@@ -103,18 +108,19 @@ class Host:
         relayed = self.daemon.relayed
         return tuple(each for each in STEPS if relayed or not each.startswith("relay."))
 
-    def kills(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """All kinds in turn, mostly of the daemon at work."""
+    def strikes(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """All kinds in turn, mostly of the daemon at work; and what others do in between."""
         while True:
-            yield "daemon", self.kill_at_work
-            yield "daemon at its start", self.kill_at_start
-            yield "daemon", self.kill_at_work
+            yield "killed the daemon", self.kill_at_work
+            yield "rules flushed while no daemon runs", self.flush
+            yield "killed the daemon at its start", self.kill_at_start
+            yield "killed the daemon", self.kill_at_work
             if self.daemon.relayed:
-                yield "relay", self.kill_relay
-                yield "daemon", self.kill_at_work
-                yield "daemon and relay", self.kill_both
+                yield "killed the relay", self.kill_relay
+                yield "killed the daemon", self.kill_at_work
+                yield "killed daemon and relay", self.kill_both
                 # Now it has to start a relay, and to publish everything anew.
-                yield "daemon at its start without a relay", self.kill_at_start
+                yield "killed the daemon at its start without a relay", self.kill_at_start
 
     def relay(self) -> int:
         """The relay's process."""

@@ -25,8 +25,8 @@ def test_so_are_a_daemon_and_a_relay_that_are_killed_at_random_instants(tmp_path
     seed = randrange(1_000_000)
     print(f"seed {seed}")
     with host(tmp_path, seed) as made:
-        for _, (_, kill) in zip(range(7), made.kills(), strict=False):
-            kill()
+        for _, (_, strike) in zip(range(8), made.strikes(), strict=False):
+            strike()
         made.serve()
         assert all(each.answered for each in made.workers)
 
@@ -45,8 +45,8 @@ def test_so_is_a_daemon_on_iptables_and_one_without_a_relay(
     with host(tmp_path, seed, *flags) as made:
         for step in ("firewall.apply", "sockets.listen"):
             made.die_at(f"{step}:2:after")
-        for _, (_, kill) in zip(range(2), made.kills(), strict=False):
-            kill()
+        for _, (_, strike) in zip(range(3), made.strikes(), strict=False):
+            strike()
         made.serve()
         assert all(each.answered for each in made.workers)
 

@@ -1,7 +1,7 @@
 """What the daemon is made of: the only place that names the real edges."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -14,11 +14,12 @@ from hostports.engine.registry import Registry
 from hostports.engine.restart import Return, bring_back
 from hostports.engine.undo import UndoStack, take_all
 from hostports.errors import UnusableValue
-from hostports.interfaces import Watch
-from hostports.linux import firewalls, sysctl
+from hostports.interfaces import Guards, Watch
+from hostports.linux import firewalls
 from hostports.linux.address_watch import AddressWatch
 from hostports.linux.conntrack import LinuxConntrack
 from hostports.linux.facts import LinuxHostFacts
+from hostports.linux.guard import lifetime
 from hostports.linux.inspection import LinuxInspection
 from hostports.linux.iptables import IptablesFirewall
 from hostports.linux.link_watch import LinkWatch
@@ -29,10 +30,10 @@ from hostports.linux.programs import wait_for_orphans
 from hostports.linux.rule_watch import RuleWatch, in_our_chains, in_our_table
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.linux.tracing import NftTracing
-from hostports.model.address import Family
 from hostports.model.condition import OurFirewall
 from hostports.model.firewall import Damage, FirewallItem
 from hostports.model.state import State
+from hostports.store.guards import SqliteGuards
 from hostports.store.sqlite import SqliteStore
 
 #: Who makes the rules, by choice.
@@ -91,10 +92,7 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     keeper = RelayKeeper(config.relay_socket, config.relay_settings, store)
     relay = keeper if config.relay else None
     # Rules first: isolation must hold before anything can be reached.
-    boot = sysctl.read("kernel.random.boot_id")
-    firewall = _firewall(config, state, store.guarded(boot))
-    # Once forwarding is on, only the record knows that it was off, should the rules be gone, too.
-    store.guard(firewall.guarded, boot)
+    firewall = _firewall(config, state, SqliteGuards(store, *lifetime()))
     if not state.networks:
         undo.push(firewall.remove)
     sockets.inherit(keeper.attend() if config.relay else keeper.dismiss())
@@ -165,11 +163,11 @@ def _refuse_unserved(config: Config) -> None:
         )
 
 
-def _firewall(config: Config, state: State, guarded: frozenset[Family]) -> firewalls.RealFirewall:
+def _firewall(config: Config, state: State, guards: Guards) -> firewalls.RealFirewall:
     wanted: list[FirewallItem] = [
         *state.networks.values(),
         *state.endpoints.values(),
         *state.bindings,
     ]
-    guarding = replace(settings(config), guard=guarded)
-    return _MAKERS[config.firewall](guarding, wanted, take_over=bool(state.networks))
+    make = _MAKERS[config.firewall]
+    return make(settings(config), wanted, take_over=bool(state.networks), guards=guards)

@@ -2,16 +2,18 @@
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Protocol, TypeAlias
 
 from hostports.core.rules.data import Settings
 from hostports.core.rules.listing import guarded_families, holds_networks
 from hostports.core.rules.skeleton import TABLE
 from hostports.errors import DaemonThere, FirewallFailed, NotPermitted
+from hostports.interfaces import Guards
+from hostports.linux.guard import NoGuards, UnrecordedGuards, stop_forwarding
 from hostports.linux.iptables import Iptables, IptablesFirewall, hosts_own, installed
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.no_firewall import NoFirewall
+from hostports.model.address import Family
 from hostports.model.firewall import FirewallItem
 
 PacketFilter: TypeAlias = NftablesFirewall | IptablesFirewall
@@ -22,65 +24,91 @@ class Maker(Protocol):
     """Makes a firewall by settings, with what is wanted open from the first moment on."""
 
     def __call__(
-        self, settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+        self,
+        settings: Settings,
+        wanted: Sequence[FirewallItem],
+        *,
+        take_over: bool,
+        guards: Guards | None = None,
     ) -> RealFirewall:
         """What another daemon has left is replaced only if it is ours to `take_over`.
 
-        In the families of the settings' guard the host was no router before.
+        Without `guards`, which families are guarded is remembered by the rules alone.
         """
         ...
 
 
 def nftables(
-    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+    settings: Settings,
+    wanted: Sequence[FirewallItem],
+    *,
+    take_over: bool,
+    guards: Guards | None = None,
 ) -> NftablesFirewall:
     """Rules by nft; those that iptables holds of us go when ours are up."""
     others = [each for each in installed() if _holds(each)]
+    guards = guards or UnrecordedGuards()
+    guards.add(_guarded(others))
     _refuse_others(others, take_over=take_over)
-    guarding = _guarding(settings, others)
-    firewall = NftablesFirewall(guarding, wanted, take_over=take_over)
+    firewall = NftablesFirewall(settings, wanted, take_over=take_over, guards=guards)
     _remove(others)
     return firewall
 
 
 def iptables(
-    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+    settings: Settings,
+    wanted: Sequence[FirewallItem],
+    *,
+    take_over: bool,
+    guards: Guards | None = None,
 ) -> IptablesFirewall:
     """Rules by the host's iptables; those of nft and of its other kind go when ours are up."""
     ours = hosts_own()
     others = [each for each in installed() if each.variant != ours.variant and _holds(each)]
     table = _table_of_ours()
+    guards = guards or UnrecordedGuards()
+    guards.add(_guarded(others, table))
     _refuse_others(others, table, take_over=take_over)
-    guarding = _guarding(settings, others, table)
-    firewall = IptablesFirewall(guarding, wanted, take_over=take_over, iptables=ours)
+    firewall = IptablesFirewall(settings, wanted, take_over=take_over, guards=guards, iptables=ours)
     _remove(others, table)
     return firewall
 
 
 def nobody(
-    settings: Settings,
-    wanted: Sequence[FirewallItem],  # noqa: ARG001 - a maker like the others
+    settings: Settings,  # noqa: ARG001 - a maker like the others
+    wanted: Sequence[FirewallItem],  # noqa: ARG001
     *,
     take_over: bool,
+    guards: Guards | None = None,
 ) -> NoFirewall:
-    """No rules; those that there are of us go, for they would lead to ports that are gone."""
+    """No rules; those that there are of us go, for they would lead to ports that are gone.
+
+    So does the forwarding that they guarded.
+    """
+    guards = guards or UnrecordedGuards()
     others = [each for each in installed() if _holds(each)]
     table = _table_of_ours()
+    guarded = guards.add(_guarded(others, table))
     _refuse_others(others, table, take_over=take_over)
-    guarding = _guarding(settings, others, table)
+    stop_forwarding(guarded)
     _remove(others, table)
-    return NoFirewall(guarding)
+    guards.clear()
+    return NoFirewall()
 
 
 def whichever(
-    settings: Settings, wanted: Sequence[FirewallItem], *, take_over: bool
+    settings: Settings,
+    wanted: Sequence[FirewallItem],
+    *,
+    take_over: bool,
+    guards: Guards | None = None,
 ) -> RealFirewall:
     """Rules by nft if it works here, else by iptables. Raises `FirewallFailed` if neither does."""
     refusals: list[FirewallFailed] = []
     makers: Final[Sequence[Maker]] = (nftables, iptables)
     for make in makers:
         try:
-            return make(settings, wanted, take_over=take_over)
+            return make(settings, wanted, take_over=take_over, guards=guards)
         except FirewallFailed as error:
             refusals.append(error)
     raise FirewallFailed(
@@ -113,7 +141,7 @@ def _remove(others: Sequence[Iptables], table: str = "") -> None:
     for each in others:
         each.remove_ours()
     if table:
-        NftablesFirewall(guarding=False).remove()
+        NftablesFirewall(guards=NoGuards()).remove()
 
 
 def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bool) -> None:
@@ -130,7 +158,6 @@ def _refuse_others(others: Sequence[Iptables], table: str = "", *, take_over: bo
         )
 
 
-def _guarding(settings: Settings, others: Sequence[Iptables], table: str = "") -> Settings:
-    """With the families in which the host was no router before another backend made it one."""
-    found = (each.guarded() for each in others)
-    return replace(settings, guard=settings.guard.union(guarded_families(table), *found))
+def _guarded(others: Sequence[Iptables], table: str = "") -> frozenset[Family]:
+    """The families in which the host was no router before another backend made it one."""
+    return guarded_families(table).union(*(each.guarded() for each in others))

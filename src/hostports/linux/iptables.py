@@ -29,8 +29,9 @@ from hostports.core.rules.listing import differences, lacking
 from hostports.core.rules.settings import needed, networks_of
 from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
+from hostports.interfaces import Guards
 from hostports.linux import sysctl
-from hostports.linux.nftables import not_forwarding
+from hostports.linux.guard import UnrecordedGuards, not_forwarding, stop_forwarding
 from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
@@ -128,27 +129,24 @@ class IptablesFirewall:
         settings: Settings | None = None,
         wanted: Sequence[FirewallItem] = (),
         *,
+        guards: Guards | None = None,
         take_over: bool = True,
         iptables: Iptables | None = None,
     ) -> None:
         self.iptables = iptables or Iptables()
         self._lock = Lock()
         self._jumps: dict[Family, tuple[Jump, ...]] = {}
+        self._guards = guards or UnrecordedGuards()
+        # Before anybody is refused, as with nftables.
+        guard = self._guards.add(self.iptables.guarded() | not_forwarding())
         if not take_over and self.iptables.holds_networks():
             raise DaemonThere(
                 f"{self.iptables} holds published ports of a daemon that doesn't run",
                 "start that one with its own --state, or remove the chains named HP-...",
             )
-        # Whether forwarding is on doesn't tell who switched it on; the chains of before do.
-        settings = settings or Settings()
-        known = settings.guard | self.iptables.guarded() | not_forwarding()
-        self._state = RulesState.holding(wanted, replace(settings, guard=known), ITEMS)
+        guarding = replace(settings or Settings(), guard=guard)
+        self._state = RulesState.holding(wanted, guarding, ITEMS)
         self.rebuild()
-
-    @property
-    def guarded(self) -> frozenset[Family]:
-        """The families in which only what is ours is forwarded."""
-        return self._state.settings.guard
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change, or raise and change nothing."""
@@ -231,9 +229,14 @@ class IptablesFirewall:
         return "\n".join(line.partition(" [")[0] for line in lines)
 
     def remove(self) -> None:
-        """Take all that is ours out of the kernel; users' rules stay, with their chain."""
+        """Take all that is ours out of the kernel; users' rules stay, with their chain.
+
+        Forwarding is off again where it was off before us.
+        """
         with self._lock:
+            stop_forwarding(self._state.settings.guard)
             self.iptables.remove_ours()
+            self._guards.clear()
 
     def _wanted(self) -> dict[str, int]:
         """How many rules each chain must have, by its place."""

@@ -29,11 +29,13 @@ from hostports.core.rules.nft import (
     protecting_script,
     removal_script,
 )
-from hostports.core.rules.settings import FORWARDING, needed, networks_of
+from hostports.core.rules.settings import needed, networks_of
 from hostports.core.rules.skeleton import LEADING, TABLE, USER_CHAIN
 from hostports.core.rules.state import RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
+from hostports.interfaces import Guards
 from hostports.linux import sysctl
+from hostports.linux.guard import UnrecordedGuards, not_forwarding, stop_forwarding
 from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
@@ -49,10 +51,10 @@ class NftablesFirewall:
     """`Firewall` on nftables, in the network namespace of the process.
 
     Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
-    what is ours is forwarded, as in the families of the settings' guard; without `guarding` others
-    see to that. What is `wanted` is open from the first moment on, so that a restart closes
-    nothing. A table that holds networks is replaced only if it is ours to `take_over`; else
-    `DaemonThere` is raised. Raises `FirewallFailed` if nft is missing or too old.
+    what is ours is forwarded, as in families that `guards` remember. What is `wanted` is open from
+    the first moment on, so that a restart closes nothing. A table that holds networks is replaced
+    only if it is ours to `take_over`; else `DaemonThere` is raised. Raises `FirewallFailed` if nft
+    is missing or too old.
     """
 
     def __init__(
@@ -60,32 +62,27 @@ class NftablesFirewall:
         settings: Settings | None = None,
         wanted: Sequence[FirewallItem] = (),
         *,
-        guarding: bool = True,
+        guards: Guards | None = None,
         take_over: bool = True,
         nft: str = "nft",
     ) -> None:
         self._nft = nft
+        self._guards = guards or UnrecordedGuards()
         self._lock = Lock()
         self.programs = Programs()
         self._refuse_old_nft()
-        # Whether forwarding is on doesn't tell who switched it on; the table of before does.
         listed = self._listed()
+        # Whether forwarding is on doesn't tell who switched it on; the table of before does. It is
+        # remembered before anybody is refused, who may then delete that table.
+        guard = self._guards.add(guarded_families(listed) | not_forwarding())
         if holds_networks(listed) and not take_over:
             raise DaemonThere(
                 f"table inet {TABLE} holds published ports of a daemon that doesn't run",
                 f"start that one, or forget them: nft delete table inet {TABLE}",
             )
-        settings = settings or Settings()
-        if guarding:
-            known = settings.guard | guarded_families(listed) | not_forwarding()
-            settings = replace(settings, guard=known)
-        self._state = RulesState.holding(wanted, settings)
+        guarded = replace(settings or Settings(), guard=guard)
+        self._state = RulesState.holding(wanted, guarded)
         self.rebuild()
-
-    @property
-    def guarded(self) -> frozenset[Family]:
-        """The families in which only what is ours is forwarded."""
-        return self._state.settings.guard
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change in one transaction, or raise and change nothing."""
@@ -205,12 +202,17 @@ class NftablesFirewall:
         return self._call("-s", "list", "table", "inet", TABLE) if self._listed() else ""
 
     def remove(self) -> None:
-        """Take all that is ours out of the kernel; a table with user rules stays with these."""
+        """Take all that is ours out of the kernel; a table with user rules stays with these.
+
+        Forwarding is off again where it was off before us.
+        """
         with self._lock:
+            stop_forwarding(self._state.settings.guard)
             if present := self._present():
                 self.run(removal_script(present))
                 if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
+            self._guards.clear()
 
     def _listed(self) -> str:
         """The same without elements, which may be many.
@@ -258,11 +260,6 @@ class NftablesFirewall:
                 f"nft {version.group().lstrip('v')} is too old",
                 f"install nftables {wanted} or later",
             )
-
-
-def not_forwarding() -> frozenset[Family]:
-    """The families in which the host is no router now."""
-    return frozenset(of for of, names in FORWARDING.items() if sysctl.read(names[-1]) == "0")
 
 
 def _translated(stderr: str) -> FirewallFailed | NotPermitted:

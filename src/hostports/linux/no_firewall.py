@@ -8,10 +8,7 @@ from hostports.model.port import SocketAddress
 
 
 class NoFirewall:
-    """`Firewall` for those who bring their own rules; it only remembers what others guarded."""
-
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.guarded = (settings or Settings()).guard
+    """`Firewall` for those who bring their own rules."""
 
     def apply(self, change: FirewallChange) -> None:
         """Change nothing."""

@@ -139,11 +139,16 @@ MIGRATIONS: Final = (
     );
     """,
     """
-    -- The IP versions in which the host was no router when it was started.
-    CREATE TABLE guarded (version INTEGER PRIMARY KEY, boot TEXT NOT NULL);
-
     -- The relay that serves, or has served last.
     CREATE TABLE relay (pid INTEGER NOT NULL, started INTEGER NOT NULL, path TEXT NOT NULL);
+
+    -- In which families a network namespace was no router before us, in which boot of the host.
+    CREATE TABLE guards (
+        boot TEXT NOT NULL,
+        namespace INTEGER NOT NULL,
+        family INTEGER NOT NULL,
+        UNIQUE (boot, namespace, family)
+    );
     """,
 )
 

@@ -28,7 +28,6 @@ from hostports.core.rows import (
     to_row,
 )
 from hostports.errors import StoreFailed, UnusableValue
-from hostports.model.address import Family
 from hostports.model.following import Following
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
@@ -123,7 +122,7 @@ class SqliteStore:
 
     def load(self) -> State:
         """What was recorded. Names the row of a file edited by hand that no longer makes sense."""
-        with self._transaction("BEGIN"):
+        with self.transaction("BEGIN"):
             networks = {
                 each.name: each
                 for each in self._values("networks", NETWORK_COLUMNS, network_from_row)
@@ -147,7 +146,7 @@ class SqliteStore:
     ) -> None:
         """Add and remove in one transaction; networks and endpoints go by their names."""
         created = at.astimezone(UTC).isoformat()
-        with self._transaction("BEGIN IMMEDIATE") as db:
+        with self.transaction("BEGIN IMMEDIATE") as db:
             db.executemany(_REMOVE_BINDING, map(to_row, _only(PortBinding, removed)))
             db.executemany(_REMEMBER, _former(_only(PortBinding, removed)))
             db.execute(_FORGET, (MOST_FORMER_PORTS,))
@@ -166,40 +165,28 @@ class SqliteStore:
 
     def former(self, endpoint: str) -> dict[tuple[Protocol, int], int]:
         """The host ports that an endpoint's container ports had last."""
-        with self._transaction("BEGIN") as db:
+        with self.transaction("BEGIN") as db:
             return {
                 (Protocol(protocol), container_port): host_port
                 for protocol, container_port, host_port in db.execute(_FORMER, (endpoint,))
             }
 
-    def guarded(self, boot: str) -> frozenset[Family]:
-        """The families in which the host was no router, of this start of it."""
-        with self._transaction("BEGIN") as db:
-            found = db.execute("SELECT version FROM guarded WHERE boot = ?", (boot,))
-            return frozenset(Family(version) for (version,) in found)
-
-    def guard(self, families: Iterable[Family], boot: str) -> None:
-        """Record them; of earlier starts of the host nothing holds any more."""
-        with self._transaction("BEGIN IMMEDIATE") as db:
-            db.execute("DELETE FROM guarded")
-            rows = [(of.value, boot) for of in families]
-            db.executemany("INSERT INTO guarded (version, boot) VALUES (?, ?)", rows)
-
     def relay(self) -> RelayProcess | None:
         """The relay that was recorded last."""
-        with self._transaction("BEGIN") as db:
+        with self.transaction("BEGIN") as db:
             found = db.execute("SELECT pid, started, path FROM relay").fetchone()
             return RelayProcess(*found) if found else None
 
     def record_relay(self, relay: RelayProcess) -> None:
         """Record the one relay that is to be known."""
-        with self._transaction("BEGIN IMMEDIATE") as db:
+        with self.transaction("BEGIN IMMEDIATE") as db:
             db.execute("DELETE FROM relay")
             row = (relay.pid, relay.started, relay.path)
             db.execute("INSERT INTO relay (pid, started, path) VALUES (?, ?, ?)", row)
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """The block is one transaction, whole or not at all. Raises `StoreFailed`."""
         with self._lock, told(self._path), committed(self._db):
             self._db.execute(begin)
             yield self._db
