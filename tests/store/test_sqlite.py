@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import TypeVar
@@ -24,9 +25,11 @@ from hypothesis import strategies as st
 from hostports import BridgeNetwork, Endpoint, PortBinding, Protocol
 from hostports.core.rows import COLUMNS, ENDPOINT_COLUMNS, FOLLOWING_COLUMNS, NETWORK_COLUMNS
 from hostports.errors import StoreFailed
+from hostports.model.address import Family
 from hostports.model.following import Following
 from hostports.model.relay import RelayProcess
 from hostports.model.state import State
+from hostports.store.guards import SqliteGuards
 from hostports.store.migrations import MIGRATIONS
 from hostports.store.sqlite import MOST_FORMER_PORTS, SqliteStore
 from tests.store.writer import GROUP_SIZE
@@ -283,6 +286,36 @@ def test_closed_is_closed(recorded: Path) -> None:
         store.load()
     with pytest.raises(StoreFailed, match="closed"):
         store.record([NETWORK], at=NOW)
+
+
+@pytest.mark.parametrize("put", [None, State(), STATE], ids=["deleted", "emptied", "replaced"])
+def test_what_nobody_would_find_again_is_not_written(recorded: Path, put: State | None) -> None:
+    """Somebody deletes the file that a daemon uses, or puts another in its place."""
+    with SqliteStore(recorded) as store:
+        for each in recorded.parent.iterdir():
+            each.unlink()
+        if put is not None:
+            with SqliteStore(recorded) as other:
+                other.record([*put.networks.values()], at=NOW)
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match="was deleted, or another") as caught:
+                store.record(removed=[WEB], at=NOW)
+            with pytest.raises(StoreFailed, match="was deleted, or another"):
+                SqliteGuards(store, "boot", 1).add(frozenset(Family))
+        assert store.load() == STATE  # a relay that dies must get its ports again
+    kept = recorded.with_name("state.sqlite3.kept")
+    assert str(kept) in str(caught.value)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    kept.rename(recorded)
+    assert loaded(recorded) == STATE
+
+
+def test_where_no_copy_can_be_kept_either_that_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.sqlite3"
+    with SqliteStore(path) as store:
+        rmtree(path.parent)
+        with pytest.raises(StoreFailed, match=r"kept can't be written: .*No such file"):
+            store.record([NETWORK], at=NOW)
 
 
 # --- What becomes of a broken one -------------------------------------------------------------

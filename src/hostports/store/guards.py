@@ -23,12 +23,12 @@ class SqliteGuards:
     def add(self, families: Set[Family]) -> frozenset[Family]:
         """Record these, too; all that are recorded."""
         boot, _ = self._lifetime
-        with self._store.transaction("BEGIN IMMEDIATE") as db:
+        with self._store.writing() as db:
             db.execute(_FORGET_FORMER, (boot,))
             db.executemany(_ADD, [(*self._lifetime, of.value) for of in families])
             return frozenset(Family(of) for (of,) in db.execute(_ALL, self._lifetime))
 
     def clear(self) -> None:
         """Strike all out."""
-        with self._store.transaction("BEGIN IMMEDIATE") as db:
+        with self._store.writing() as db:
             db.execute(_CLEAR, self._lifetime)

@@ -179,7 +179,7 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> No
     new, version = _empty(db), _version(db)
     for number, script in enumerate(migrations[version:], version + 1):
         if not new:
-            _keep_copy(db, _copy_path(path, number))
+            keep_copy(db, _copy_path(path, number))
         with told(path, f"be brought to schema {number}", "use the hostports that wrote it"):
             _apply(db, number, script)
 
@@ -195,7 +195,8 @@ def _apply(db: sqlite3.Connection, number: int, script: str) -> None:
             raise sqlite3.IntegrityError(f"row {row} of {table} belongs to nothing in {parent}")
 
 
-def _keep_copy(db: sqlite3.Connection, copy: Path) -> None:
+def keep_copy(db: sqlite3.Connection, copy: Path) -> None:
+    """Write all of a database to a file for its owner only, or raise `StoreFailed`."""
     with told(copy, "be written"):
         try:
             os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))

@@ -33,7 +33,7 @@ from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding, Protocol
 from hostports.model.relay import RelayProcess
 from hostports.model.state import Recorded, State
-from hostports.store.migrations import MIGRATIONS, migrate, refuse_strangers
+from hostports.store.migrations import MIGRATIONS, keep_copy, migrate, refuse_strangers
 from hostports.store.ownership import owned
 from hostports.store.refusals import told
 from hostports.store.transaction import committed
@@ -106,6 +106,7 @@ class SqliteStore:
             refuse_strangers(self._db, self._path, len(migrations))
             _protect(self._db, self._path)
             migrate(self._db, self._path, migrations)
+            self._inode = _inode(self._path)
             self._db.execute("PRAGMA foreign_keys = ON")
             self._opened = opened.pop_all()
 
@@ -122,7 +123,7 @@ class SqliteStore:
 
     def load(self) -> State:
         """What was recorded. Names the row of a file edited by hand that no longer makes sense."""
-        with self.transaction("BEGIN"):
+        with self._reading():
             networks = {
                 each.name: each
                 for each in self._values("networks", NETWORK_COLUMNS, network_from_row)
@@ -146,7 +147,7 @@ class SqliteStore:
     ) -> None:
         """Add and remove in one transaction; networks and endpoints go by their names."""
         created = at.astimezone(UTC).isoformat()
-        with self.transaction("BEGIN IMMEDIATE") as db:
+        with self.writing() as db:
             db.executemany(_REMOVE_BINDING, map(to_row, _only(PortBinding, removed)))
             db.executemany(_REMEMBER, _former(_only(PortBinding, removed)))
             db.execute(_FORGET, (MOST_FORMER_PORTS,))
@@ -165,7 +166,7 @@ class SqliteStore:
 
     def former(self, endpoint: str) -> dict[tuple[Protocol, int], int]:
         """The host ports that an endpoint's container ports had last."""
-        with self.transaction("BEGIN") as db:
+        with self._reading() as db:
             return {
                 (Protocol(protocol), container_port): host_port
                 for protocol, container_port, host_port in db.execute(_FORMER, (endpoint,))
@@ -173,23 +174,42 @@ class SqliteStore:
 
     def relay(self) -> RelayProcess | None:
         """The relay that was recorded last."""
-        with self.transaction("BEGIN") as db:
+        with self._reading() as db:
             found = db.execute("SELECT pid, started, path FROM relay").fetchone()
             return RelayProcess(*found) if found else None
 
     def record_relay(self, relay: RelayProcess) -> None:
         """Record the one relay that is to be known."""
-        with self.transaction("BEGIN IMMEDIATE") as db:
+        with self.writing() as db:
             db.execute("DELETE FROM relay")
             row = (relay.pid, relay.started, relay.path)
             db.execute("INSERT INTO relay (pid, started, path) VALUES (?, ?, ?)", row)
 
     @contextmanager
-    def transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """The block is one transaction, whole or not at all. Raises `StoreFailed`."""
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The block sees one state of the record."""
         with self._lock, told(self._path), committed(self._db):
-            self._db.execute(begin)
+            self._db.execute("BEGIN")
             yield self._db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The block is one transaction, whole or not at all. Raises `StoreFailed`."""
+        with self._lock, told(self._path):
+            if _inode(self._path) != self._inode:
+                raise self._lost()
+            with committed(self._db):
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+
+    def _lost(self) -> StoreFailed:
+        """The refusal to write where nobody would find it again; what there was is kept."""
+        kept = self._path.with_name(f"{self._path.name}.kept")
+        keep_copy(self._db, kept)
+        return StoreFailed(
+            f"{self._path} was deleted, or another file put in its place, while it was in use",
+            f"move {kept}, which has all of it, to that name, and restart the daemon",
+        )
 
     def _values(self, table: str, columns: Sequence[str], of: Callable[[Row], T]) -> Iterator[T]:
         """What the rows of a table mean, the oldest first."""
@@ -226,6 +246,14 @@ def _connected(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(
         path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
     )
+
+
+def _inode(path: Path) -> int:
+    """Which file has the name; 0 if none has."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _protect(db: sqlite3.Connection, path: Path) -> None:
