@@ -33,16 +33,34 @@ def lock(path: Path, note: str = "") -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            pid, _, said = (
-                os.pread(descriptor, _LONGEST, 0).decode(errors="replace").partition("\n")
-            )
+            locked = _told(descriptor)
             os.close(descriptor)
-            raise Locked(f" (pid {pid})" if pid else "", said.removesuffix("\n")) from None
+            raise locked from None
         if _is_at(descriptor, path):
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
             return descriptor
         os.close(descriptor)
+
+
+def held(path: Path) -> Locked | None:
+    """Who has a lock on a file, if somebody has, and we may know."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _told(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _told(descriptor: int) -> Locked:
+    pid, _, note = os.pread(descriptor, _LONGEST, 0).decode(errors="replace").partition("\n")
+    return Locked(f" (pid {pid})" if pid else "", note.removesuffix("\n"))
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -295,11 +295,15 @@ def test_a_second_run_is_told_of_the_first_ones_daemon_and_how_both_can_run() ->
             assert process.stdout.readline() == "begun\n"
             second = [*COMMAND, "run", "--", "true"]
             said = subprocess.run(second, capture_output=True, text=True, check=False)
+            listed = [*COMMAND, "ls"]
+            asked = subprocess.run(listed, capture_output=True, text=True, check=False)
             process.communicate("\n", PATIENCE_S)
     assert said.returncode == 1
     assert "another daemon (pid " in said.stderr
     assert "api.sock" in said.stderr
     assert "; for several `hostports run`, start `hostports daemon` first" in said.stderr
+    assert asked.returncode == 3
+    assert ", or ask the one that is there with --socket /" in asked.stderr
 
 
 def test_run_uses_the_daemon_that_is_there_and_gives_its_commands_status(made: Site) -> None:

@@ -13,6 +13,7 @@ from hostports.cli.session import PRIVATE_DAEMON, PatientClient, Session
 from hostports.client.errors import DaemonUnreachable
 from hostports.errors import HostportsError
 
+_NAME_SOCKET: Final = "name its socket with --socket"
 #: As a shell says of what SIGINT ended.
 _INTERRUPTED: Final = 130
 
@@ -46,11 +47,19 @@ def _status(words: Sequence[str], console: Console, private_daemon: Sequence[str
     except HostportsError as error:
         console.flush()  # what is there of an answer comes before the error
         if isinstance(error, DaemonUnreachable):
-            error.offer("name its socket with --socket")
+            error.offer(_other_ways())
         console.fail(error)
         return status_of(error)
     except SystemExit as end:  # argparse has shown a help text
         return int(end.code or 0)
+
+
+def _other_ways() -> str:
+    """How another daemon is asked: one of `hostports run` has its socket somewhere else."""
+    from hostports.daemon.sole import serving_here  # noqa: PLC0415 - only an error needs it
+
+    there = serving_here()
+    return f"ask the one that is there with --socket {there}" if there else _NAME_SOCKET
 
 
 def _done(words: Sequence[str], console: Console, private_daemon: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from hostports.daemon.places import run_folder
 from hostports.errors import DaemonThere, NotPermitted
-from hostports.lockfile import Locked, lock
+from hostports.lockfile import Locked, held, lock
 
 _NAMESPACE: Final = Path("/proc/self/ns/net")
 
@@ -22,7 +22,7 @@ def claimed_namespace(socket: str, locks: Path | None = None) -> Iterator[None]:
 
     Raises `DaemonThere`, which names the other one's process and socket, or `NotPermitted`.
     """
-    path = (locks or run_folder()) / f"netns-{_NAMESPACE.stat().st_ino}.lock"
+    path = _lock_path(locks)
     descriptor = _locked(path, socket)
     try:
         yield
@@ -32,6 +32,16 @@ def claimed_namespace(socket: str, locks: Path | None = None) -> Iterator[None]:
         os.close(descriptor)
         with suppress(OSError):  # others have theirs in it
             path.parent.rmdir()
+
+
+def serving_here(locks: Path | None = None) -> str:
+    """The socket of this network namespace's daemon; empty where there is none, or none is told."""
+    other = held(_lock_path(locks))
+    return other.note if other else ""
+
+
+def _lock_path(locks: Path | None) -> Path:
+    return (locks or run_folder()) / f"netns-{_NAMESPACE.stat().st_ino}.lock"
 
 
 def _locked(path: Path, socket: str) -> int:
