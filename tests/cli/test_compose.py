@@ -91,6 +91,13 @@ def test_what_is_missing_is_said(words: list[str], said: str, cli: Cli) -> None:
     assert said in done.err
 
 
+def test_a_tag_of_composes_is_refused_with_the_mend(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services:\n  web:\n    ports: !override ['8080:80']\n", encoding="utf-8")
+    with pytest.raises(UnusableValue, match=r"tags aren't followed: .*!override.*docker compose"):
+        specs_of(str(file), "web")
+
+
 def test_a_file_that_is_no_yaml_is_refused_with_the_line(tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services:\n  web: [\n")

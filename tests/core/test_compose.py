@@ -89,6 +89,7 @@ def test_what_is_no_port_is_refused_by_name(port: Node, said: str) -> None:
         ({"services": ["web"]}, "'services': the file has none"),
         ({"services": {"db": {}}}, "'web': the file has no such service; the services are: db"),
         ({"services": {"web": {"image": "nginx"}}}, "'web': the service has no ports"),
+        ({"services": {"web": ""}}, "'web': the service has no ports"),
         ({"services": {"web": {"ports": "80"}}}, "'ports of web': they are no list"),
         ({"services": {"web": {"extends": "base"}}}, "'web': it extends another service"),
     ],

@@ -171,6 +171,15 @@ def test_a_container_without_ports_is_wired_up_too(plugin: Plugin, network: Json
     assert len(plugin.service.registry.endpoints()) == 1
 
 
+def test_a_container_with_a_long_name_is_wired_up_too(plugin: Plugin, network: Json) -> None:
+    long = "web" * 50
+    plugin.setup(network, long)
+    given = container(network, long, IPS)
+    assert plugin.endpoints == [f"{long[:115]}-{given['container_id'][:12]}"]
+    assert plugin(["teardown", "/run/netns/web"], given) == (0, None)
+    assert plugin.endpoints == []
+
+
 def test_teardown_takes_all_of_it_away_and_may_be_repeated(plugin: Plugin, network: Json) -> None:
     before = plugin.service.dump()
     plugin.setup(network, "web", port(8080))

@@ -54,6 +54,9 @@ def _text(file: Path) -> str:
 def _document(file: str) -> Any:  # noqa: ANN401 - a document has any shape
     try:
         return yaml.load(_text(Path(file)), _Texts)  # noqa: S506 - of SafeLoader's family
+    except yaml.constructor.ConstructorError as error:
+        mend = "give the file that `docker compose config` prints"
+        raise UnusableValue(file, f"tags aren't followed: {error.problem}", mend) from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise UnusableValue(file, f"it is no YAML: {reason}", "mend that line") from None

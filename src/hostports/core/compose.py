@@ -37,10 +37,12 @@ def _service(document: Node, name: str) -> Mapping[str, Node]:
     services = document.get("services") if isinstance(document, Mapping) else None
     if not isinstance(services, Mapping):
         raise UnusableValue("services", "the file has none", "name a compose file")
-    service = services.get(name)
-    if not isinstance(service, Mapping):
+    if name not in services:
         there = ", ".join(services) or "none"
         raise UnusableValue(name, "the file has no such service", f"the services are: {there}")
+    service = services[name]
+    if not isinstance(service, Mapping):
+        return {}
     if "extends" in service:
         mend = "give the merged file: docker compose config > merged.yaml"
         raise UnusableValue(name, "it extends another service, which is not followed here", mend)

@@ -12,6 +12,8 @@ Config = dict[str, Any]
 #: What we call the container's interface, as all that hostports wires up has it.
 INTERFACE: Final = "eth0"
 _SHORT_ID: Final = 12
+#: Of a container's name: Podman's may be longer than ours.
+_LONGEST_NAME: Final = 128 - 1 - _SHORT_ID
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -51,7 +53,7 @@ class Container(NamedTuple):
     def endpoint(self) -> str:
         """What its endpoint is called: a name may come back, with the ID it is one container's."""
         name, number = _text(self.config, "container_name"), _text(self.config, "container_id")
-        return f"{name}-{number[:_SHORT_ID]}"
+        return f"{name[:_LONGEST_NAME]}-{number[:_SHORT_ID]}"
 
     @property
     def addresses(self) -> dict[str, str]:
