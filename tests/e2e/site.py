@@ -55,7 +55,9 @@ class Daemon:
         self._environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
         self.folder = folder
         self.flags = flags
-        self.socket = folder / "run" / "api.sock"
+        #: Where the relay has its socket; the API's stays where it is.
+        self.run = folder / "run"
+        self.socket = self.run / "api.sock"
         self.client = Client(self.socket)
         #: What stands before its command, as nsenter(1) for other mounts.
         self.entering: Sequence[str] = ()
@@ -73,7 +75,7 @@ class Daemon:
 
     def launch(self, *more: str, program: Sequence[str] = DAEMON) -> None:
         """Start, with more flags, `program` being the daemon or one like it."""
-        paths = ["--state", self.folder / "state", "--run", self.folder / "run"]
+        paths = ["--state", self.folder / "state", "--run", self.run, "--socket", self.socket]
         command = [*self.entering, *program, *map(str, paths), *self.flags, *more]
         with self._lab.namespaces["host"].entered():
             self.process = subprocess.Popen(

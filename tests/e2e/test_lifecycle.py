@@ -474,8 +474,9 @@ def test_a_relay_whose_socket_is_lost_or_elsewhere_serves_nothing_that_is_unpubl
         former = client.hello().pid
     made.daemon.stop()
     subprocess.run(lost.format(folder).split(), check=True)
-    elsewhere = ["--run", f"{folder}/elsewhere", "--socket", str(made.daemon.socket)]
-    made.daemon.start(*(elsewhere if lost == "true" else ()))
+    if lost == "true":
+        made.daemon.run = folder / "elsewhere"
+    made.daemon.start()
     eventually(lambda: not Path(f"/proc/{former}").exists(), "the former relay has ended")
     assert [each | {"created": ""} for each in made.client.ports()["bindings"]] == [
         each | {"created": ""} for each in before
@@ -486,6 +487,7 @@ def test_a_relay_whose_socket_is_lost_or_elsewhere_serves_nothing_that_is_unpubl
     assert made.answers(*probes) == ["refused"] * 2
     if lost == "true":
         made.daemon.stop()
+        made.daemon.run = folder / "run"
         made.daemon.start()
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from hostports.linux import processes
 
@@ -37,3 +38,18 @@ def test_what_has_ended_need_not_be_ended() -> None:
     with subprocess.Popen(["/bin/true"]) as gone:
         gone.wait()
     processes.end(gone.pid, 0, 0.1)
+
+
+def test_a_process_is_known_by_the_module_that_python_was_told_to_run(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text("print(flush=True); input()")
+    command = [sys.executable, "-m", "waiting", "other"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout
+        running.stdout.readline()
+        assert processes.runs(running.pid, "waiting")
+        assert not processes.runs(running.pid, "other")
+        assert not processes.runs(running.pid, "absent")
+        running.communicate(b"\n")
+    assert not processes.runs(running.pid, "waiting")

@@ -19,7 +19,10 @@ from hostports.linux.facts import LinuxHostFacts
 from hostports.linux.holders import holder
 from hostports.linux.sockets import LinuxHostSockets
 from hostports.model.port import Protocol, SocketAddress
+from hostports.model.relay import RELAY_MODULE
+from hostports.relay.client import RelayClient
 from hostports.testing import FakeFirewall
+from hostports.unix import listening_at
 from tests.netns.namespaces import Namespace, namespace
 
 ADDRESSES = ["127.0.0.1/8", "192.0.2.10/24", "::1/128", "fd00:10::2/64"]
@@ -284,6 +287,21 @@ def test_the_process_that_listens_is_named_and_none_that_has_its_connections(
                 ours.enter_context(server.accept()[0])
             listening = ours.enter_context(program(INHERIT, pass_fds=(server.fileno(),)))
         assert holder(at("192.0.2.10:8080")).endswith(f"(pid {listening})")
+
+
+def test_a_relay_is_named_as_such(host: Namespace, tmp_path: Path) -> None:  # noqa: ARG001
+    """One that nobody knows any more is else a python3 like any other."""
+    command = [sys.executable, "-m", RELAY_MODULE]
+    with (
+        listening_at(tmp_path / "relay.sock", 0o600) as control,
+        socket.create_server(("192.0.2.10", 8080)) as server,
+        subprocess.Popen(command, stdin=control.fileno(), pass_fds=[server.fileno()]) as relay,
+        RelayClient(tmp_path / "relay.sock") as client,
+    ):
+        assert client.hello().pid == relay.pid
+        server.close()
+        assert holder(at("0.0.0.0:8080")) == f"{RELAY_MODULE} (pid {relay.pid})"
+        client.stop()
 
 
 def test_a_process_can_not_write_into_the_message_by_its_name(host: Namespace) -> None:  # noqa: ARG001

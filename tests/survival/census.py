@@ -31,7 +31,7 @@ from tests.survival.workers import Fact
 
 #: What may be in the daemon's directories.
 _FILES: Final = {
-    *("run/api.sock", "run/relay.sock"),
+    *("run/api.sock", "run/relay.sock", "elsewhere/relay.sock"),
     *(f"state/state.sqlite3{suffix}" for suffix in ("", "-wal", "-shm", ".lock")),
 }
 #: A daemon that will kill itself is one like any other.
@@ -109,7 +109,7 @@ class Census:
         ]
 
     def _held(self) -> list[str]:
-        with RelayClient(self.daemon.folder / "run" / "relay.sock") as relay:
+        with RelayClient(self.daemon.run / "relay.sock") as relay:
             held = relay.held()
         assert not any(each.draining for each in held)
         return sorted(str(each.binding) for each in held)

@@ -102,6 +102,18 @@ class Host:
         self.settle()
         self.daemon.kill()
 
+    def lose_relay(self) -> None:
+        """Kill the daemon while they work, and remove the relay's socket."""
+        self.kill_at_work()
+        (self.daemon.run / "relay.sock").unlink()
+
+    def move(self) -> None:
+        """Kill the daemon while they work; the next one has another ``--run``."""
+        self.kill_at_work()
+        folder = self.daemon.folder
+        here, there = folder / "run", folder / "elsewhere"
+        self.daemon.run = there if self.daemon.run == here else here
+
     @property
     def steps(self) -> tuple[str, ...]:
         """The calls of edges that its daemon makes."""
@@ -121,6 +133,10 @@ class Host:
                 yield "killed daemon and relay", self.kill_both
                 # Now it has to start a relay, and to publish everything anew.
                 yield "killed the daemon at its start without a relay", self.kill_at_start
+                yield "killed the daemon, and removed the relay's socket", self.lose_relay
+                yield "killed the daemon, and gave another --run", self.move
+                # Now it has to find the relay of before.
+                yield "killed the daemon at its start elsewhere", self.kill_at_start
 
     def relay(self) -> int:
         """The relay's process."""

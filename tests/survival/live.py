@@ -113,13 +113,24 @@ def replaced(made: Site, folder: Path) -> None:
     assert len({*relays, _relay(made)}) == 3
 
 
+def moved(made: Site, _: Path) -> None:
+    """Another ``--run`` is given, and then the former one again; each has a relay of its own."""
+    relays, run = [_relay(made)], made.daemon.run
+    for each in (made.daemon.folder / "elsewhere", run):
+        made.daemon.stop()
+        made.daemon.run = each
+        made.daemon.start()
+        relays.append(_relay(made))
+    assert len(set(relays)) == 3
+
+
 def _relay(made: Site) -> int:
-    with RelayClient(made.daemon.folder / "run" / "relay.sock") as relay:
+    with RelayClient(made.daemon.run / "relay.sock") as relay:
         return relay.hello().pid
 
 
 RESTARTS: Final[Mapping[str, Callable[[Site, Path], None]]] = {
-    each.__name__: each for each in (stopped, killed, replaced)
+    each.__name__: each for each in (stopped, killed, replaced, moved)
 }
 
 

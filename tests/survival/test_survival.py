@@ -25,7 +25,7 @@ def test_so_are_a_daemon_and_a_relay_that_are_killed_at_random_instants(tmp_path
     seed = randrange(1_000_000)
     print(f"seed {seed}")
     with host(tmp_path, seed) as made:
-        for _, (_, strike) in zip(range(8), made.strikes(), strict=False):
+        for _, (_, strike) in zip(range(11), made.strikes(), strict=False):
             strike()
         made.serve()
         assert all(each.answered for each in made.workers)

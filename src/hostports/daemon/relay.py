@@ -11,7 +11,7 @@ from typing import Final
 
 from hostports.errors import RelayFailed
 from hostports.linux import processes
-from hostports.model.relay import RelayProcess, RelaySettings
+from hostports.model.relay import RELAY_MODULE, RelayProcess, RelaySettings
 from hostports.relay.client import Greeting, RelayClient
 from hostports.relay.launch import start_relay
 from hostports.store.sqlite import SqliteStore
@@ -100,7 +100,7 @@ class RelayKeeper:
         Nobody else could take back what it serves.
         """
         known = self._store.relay()
-        if known is None or processes.started(known.pid) != known.started:
+        if known is None or not _runs(known):
             return ()
         greeting = self._greeting()
         if greeting and greeting.pid == known.pid:
@@ -123,3 +123,12 @@ class RelayKeeper:
             if isinstance(error.__cause__, TimeoutError):
                 raise  # it is there, with connections, and may only be busy
             return None
+
+
+def _runs(relay: RelayProcess) -> bool:
+    """Whether it does, and no other process with its number.
+
+    By its start alone it might be one of another start of the host, at the same tick.
+    """
+    same = processes.started(relay.pid) == relay.started
+    return same and processes.runs(relay.pid, RELAY_MODULE)

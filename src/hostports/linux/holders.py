@@ -18,8 +18,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from hostports.linux.listening import is_dual_stack
 from hostports.linux.namespaces import in_own_thread
+from hostports.linux.processes import runs
 from hostports.model.address import IPAddress, overlap, unmapped
 from hostports.model.port import SocketAddress
+from hostports.model.relay import RELAY_MODULE
 
 #: All TCP states (1-12), and bit 13: bound but neither listening nor connected (Linux 6.8).
 _EVERY_STATE: Final = 0x3FFF
@@ -93,6 +95,8 @@ def _links(process: Path) -> set[str]:
 
 def _name(process: Path) -> str:
     """What the process calls itself; it may not add lines or escapes to our message."""
+    if runs(int(process.name), RELAY_MODULE):
+        return RELAY_MODULE  # and not python3, as which nobody would know it
     try:
         name = (process / "comm").read_text(encoding="utf-8", errors="replace").removesuffix("\n")
     except OSError:

@@ -22,6 +22,15 @@ def started(pid: int) -> int | None:
     return int(said.rpartition(")")[2].split()[_STARTED])
 
 
+def runs(pid: int, module: str) -> bool:
+    """Whether a process is a Python that was told to run a module (``-m``)."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return module.encode() in words and words[words.index(module.encode()) - 1] == b"-m"
+
+
 def end(pid: int, since: int, patience_s: float) -> None:
     """End a process that was started then: by SIGTERM, and if it stays so long, by SIGKILL."""
     with suppress(ProcessLookupError):

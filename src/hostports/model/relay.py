@@ -1,8 +1,12 @@
 """The relay as others see it: its limits, and what it holds."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from hostports.model.port import PortBinding
+
+#: What Python is told to run; by it the process of a relay is known, of any version.
+RELAY_MODULE: Final = "hostports.relay"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hostports.errors import RelayFailed
-from hostports.model.relay import RelaySettings
+from hostports.model.relay import RELAY_MODULE, RelaySettings
 from hostports.unix import listening_at
 
 #: Only its owner may connect.
@@ -26,7 +26,7 @@ def start_relay(
     """
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(settings).items()]
     # With -P nothing is imported from the directory that we are in, which may be anybody's.
-    command = [sys.executable, "-P", "-m", "hostports.relay", *flags]
+    command = [sys.executable, "-P", "-m", RELAY_MODULE, *flags]
     try:
         with listening_at(path, _MODE) as control:
             # A session of its own: what stops the daemon, as Ctrl-C does, doesn't stop the relay.
