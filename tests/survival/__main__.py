@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instants", type=int, default=200)
     parser.add_argument("--seed", type=int, default=randrange(1_000_000))
-    parser.add_argument("--connections", type=int, default=4000, help="of each kind")
+    parser.add_argument("--connections", type=int, default=5000, help="of each kind")
     parser.add_argument("--firewall", choices=("nftables", "iptables"), default="nftables")
     parser.add_argument("--no-relay", action="store_true")
     given = parser.parse_args()

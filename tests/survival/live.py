@@ -4,13 +4,13 @@ Each has an echo at its other end, in a container; half of them are led there by
 host, and half by the relay, from the host itself.
 """
 
-import selectors
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 import hostports
@@ -47,36 +47,14 @@ def see_all_alive(clients: list[socket.socket]) -> None:
 
 @contextmanager
 def _echoing(made: Site) -> Iterator[None]:
-    end, told = socket.socketpair()
-    server = listening(made.lab.namespaces["nat1"], "0.0.0.0", PORT, BACKLOG)
-    thread = Thread(target=_echo, args=(server, end))
-    thread.start()
-    try:
-        yield
-    finally:
-        told.close()
-        thread.join()
-        server.close()
-        end.close()
-
-
-def _echo(server: socket.socket, end: socket.socket) -> None:
-    with selectors.DefaultSelector() as ready, ExitStack() as stack:
-        ready.register(server, selectors.EVENT_READ)
-        ready.register(end, selectors.EVENT_READ)
-        while True:
-            for key, _ in ready.select():
-                there = key.fileobj
-                assert isinstance(there, socket.socket)
-                if there is end:
-                    return
-                if there is server:
-                    client = stack.enter_context(server.accept()[0])
-                    ready.register(client, selectors.EVENT_READ)
-                elif data := there.recv(100):
-                    there.sendall(data)
-                else:
-                    ready.unregister(there)
+    command = [sys.executable, "-m", "tests.survival.echo"]
+    with listening(made.lab.namespaces["nat1"], "0.0.0.0", PORT, BACKLOG) as server:
+        process = subprocess.Popen(command, stdin=server.fileno())
+    with process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def other_version(folder: Path) -> tuple[str, ...]:
