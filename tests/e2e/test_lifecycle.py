@@ -264,6 +264,18 @@ def test_two_daemons_would_undo_each_others_rules_so_one_does_not_start(made: Si
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
 
 
+def test_a_start_tells_how_much_it_brings_back_before_it_serves(
+    made: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made.daemon.stop()
+    made.daemon.start()
+    assert "bringing back" not in capfd.readouterr().err
+    count = len(made.publish("nat1", "8080-8089:80-89"))
+    made.daemon.stop()
+    made.daemon.start()
+    assert f" INFO bringing back {count} port bindings\n" in capfd.readouterr().err
+
+
 def fetched(lab: Lab, port: int) -> bytes:
     """The first line of a web server's answer; nothing while nobody answers."""
     try:

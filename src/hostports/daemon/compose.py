@@ -1,5 +1,6 @@
 """What the daemon is made of: the only place that names the real edges."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,7 @@ from hostports.model.state import State
 from hostports.store.guards import SqliteGuards
 from hostports.store.sqlite import SqliteStore
 
+log: Final = logging.getLogger("hostports")
 #: Who makes the rules, by choice.
 _MAKERS: Final[Mapping[FirewallChoice, firewalls.Maker]] = {
     FirewallChoice.AUTO: firewalls.whichever,
@@ -87,6 +89,8 @@ def _composed(config: Config, around: Callable[[Edges], Edges], undo: UndoStack)
     store = SqliteStore(config.state_file)
     undo.push(store.close)
     state = store.load()
+    if state.bindings:
+        log.info("bringing back %d port bindings", len(state.bindings))
     driver = port_driver(config)
     sockets = LinuxHostSockets()
     keeper = RelayKeeper(config.relay_socket, config.relay_settings, store)
