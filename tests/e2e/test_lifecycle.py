@@ -10,6 +10,7 @@ from pathlib import Path
 from select import select
 from signal import SIGHUP, SIGKILL, SIGTERM
 from subprocess import PIPE
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -339,6 +340,29 @@ def test_run_takes_down_what_its_daemon_left_when_that_was_killed(tmp_path: Path
         process.send_signal(SIGTERM)
         _, said = process.communicate(timeout=PATIENCE_S * 2)
         assert "private daemon" in said
+        assert leftovers(lab) == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_nothing_stays_of_a_run_that_was_killed(
+    monkeypatch: pytest.MonkeyPatch, *, at_once: bool
+) -> None:
+    """Also while its daemon begins."""
+    with (
+        TemporaryDirectory(prefix="hp-") as temporary,
+        wired() as lab,
+        lab.namespaces["host"].entered(),
+    ):
+        monkeypatch.setenv("TMPDIR", temporary)
+        command = [*COMMAND, "run", "-p", "8080:80", "--", "sh", "-c", "echo begun; sleep 100"]
+        with subprocess.Popen(command, stdout=PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout
+            if at_once:
+                eventually(lambda: children(process.pid, "daemon"), "its daemon")
+            else:
+                assert process.stdout.readline() == b"begun\n"
+            process.kill()
+        eventually(lambda: not any(Path(temporary).iterdir()), "its directory's end")
         assert leftovers(lab) == []
 
 

@@ -1,13 +1,20 @@
-"""A daemon of one's own, for as long as one command runs."""
+"""A daemon of one's own, for as long as one command runs.
+
+``python -m hostports.cli.private daemon ...`` is that daemon.
+"""
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from hostports.cli.main import main as live
 from hostports.cli.signals import end_with_parent
 from hostports.errors import HostportsError, NotPermitted
 
@@ -19,6 +26,8 @@ _LINES_SHOWN: Final = 20
 _NOT_PERMITTED: Final = 6
 #: Its word for the one that keeps it from starting, which may be a private one, too.
 _OTHER: Final = "another daemon"
+#: The flag that names its directory.
+_STATE: Final = "--state"
 #: What systemd says is said to us, not to a daemon of ours.
 _OF_SYSTEMD: Final = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID")
 
@@ -50,12 +59,13 @@ def _started(command: Sequence[str], directory: str, log: Path) -> "Popen[str]":
 
     def end_with_us() -> None:
         end_with_parent()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until it can answer
         if os.getppid() != ours:
-            os._exit(1)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     with log.open("w") as errors:
         return Popen(  # noqa: S603 - our own daemon
-            [*command, "--state", directory, "--run", directory, "--down-on-exit"],
+            [*command, _STATE, directory, "--run", directory, "--down-on-exit"],
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=errors,
@@ -104,8 +114,34 @@ def _stop(daemon: "Popen[str]") -> str:
 
 
 def _lines(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
+    """What it wrote last; a daemon that ended well has removed it."""
+    return log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:] if log.exists() else []
 
 
 def _last_line(log: Path) -> str:
     return "".join(_lines(log)[-1:]).removeprefix("hostports: ")
+
+
+def main() -> int:
+    """Be such a daemon, and remove its directory if all is taken down; the exit status.
+
+    Whoever started it can't, if that was killed. Elsewhere the directory says what is left.
+    """
+    words = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _end)  # until the daemon has its own answer
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        status = live(words)
+    except SystemExit:
+        status = 0
+    if not status and _STATE in words:
+        rmtree(words[words.index(_STATE) + 1])
+    return status
+
+
+def _end(_number: int, _frame: object) -> None:
+    raise SystemExit  # nothing has been made yet
+
+
+if __name__ == "__main__":
+    sys.exit(main())

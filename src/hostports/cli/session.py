@@ -11,7 +11,7 @@ from hostports.client.http import Json
 from hostports.client.sync import Client
 
 #: How `run` starts a daemon of its own; with -P nothing is imported from the directory it is in.
-PRIVATE_DAEMON: Final = (sys.executable, "-P", "-m", "hostports", "daemon")
+PRIVATE_DAEMON: Final = (sys.executable, "-P", "-m", "hostports.cli.private", "daemon")
 
 
 class PatientClient(Client):
