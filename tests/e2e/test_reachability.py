@@ -10,6 +10,8 @@ from tests.netns.lab import HOST_IPV4, Probe
 from tests.relay.waiting import PATIENCE_S
 
 NOTHING, REFUSED = "nothing", "refused"
+#: One container's ports, as everybody asks for them.
+PROTOCOLS = pytest.mark.parametrize(("protocol", "port"), [("tcp", 8080), ("udp", 5353)])
 
 
 @pytest.fixture(scope="module", params=["relay", "hairpin"])
@@ -22,7 +24,7 @@ def published(
         made.add_networks()
         made.publish("nat1", "8080:80", "5353:53/udp", "127.0.0.1:8082:80")
         made.publish("nat1", "8083:80", allow_from=["10.8.0.0/24", "fd08::/64"])
-        made.publish("four1", "8084:80")
+        made.publish("four1", "8084:80", "5354:53/udp")
         made.publish("six1", "8085:80")
         made.publish("open1", "8086:80")
         made.publish("routed1", "80", "53/udp")
@@ -70,17 +72,29 @@ ANSWERED = [
     *both("a neighbour by UDP", "nat2", 5353, "nat1", protocol="udp"),
     *both("another network by UDP", "other1", 5353, "nat1", protocol="udp"),
     *both("the container itself by UDP", "nat1", 5353, "nat1", protocol="udp"),
+    *both("the host by its own address, by UDP", "host", 5353, "nat1", protocol="udp"),
     *both("an unprotected network", "remote", 8086, "open1"),
     *both("a source on the allowlist", "trusted", 8083, "nat1"),
     case("an IPv4-only container, IPv4", host_probe("remote", 8084), "four1"),
+    case("an IPv4-only container by UDP", host_probe("remote", 5354, protocol="udp"), "four1"),
     case("an IPv6-only container", host_probe("remote", 8085, version=6), "six1"),
 ]
 #: Whom only the relay reaches.
 RELAYED = [
     case("the host by loopback, IPv4", Probe("host", "127.0.0.1", 8080), "nat1", NOTHING),
     case("the host by loopback, IPv6", Probe("host", "::1", 8080), "nat1", NOTHING),
+    *(
+        case(f"the host by loopback, by UDP, {ip}", Probe("host", ip, 5353, "udp"), "nat1", NOTHING)
+        for ip in ("127.0.0.1", "::1")
+    ),
     case("published on loopback", Probe("host", "127.0.0.1", 8082), "nat1", NOTHING),
     case("IPv6 to an IPv4-only container", host_probe("remote", 8084, version=6), "four1", REFUSED),
+    case(
+        "IPv6 to an IPv4-only container, by UDP",
+        host_probe("remote", 5354, version=6, protocol="udp"),
+        "four1",
+        REFUSED,
+    ),
     *both("mode relay", "remote", 8087, "nat1", REFUSED),
 ]
 #: Who shall not be reached.
@@ -115,18 +129,23 @@ def test_what_is_not_published_for_somebody_stays_out_of_reach(published: Site) 
     assert wrong(published, KEPT_OUT, SILENCE_S) == {}
 
 
+@PROTOCOLS
 def test_a_link_local_address_of_the_host_leads_to_the_container_by_the_relay(
-    published: Site,
+    published: Site, protocol: str, port: int
 ) -> None:
     ip = published.lab.link_local("host", "uplink0")
-    assert published.daemon.relayed == (
-        published.answers(Probe("remote", f"{ip}%eth0", 8080), seconds=SILENCE_S * 4) == ["nat1"]
-    )
+    probe = Probe("remote", f"{ip}%eth0", port, protocol)
+    assert published.daemon.relayed == (published.answers(probe, seconds=SILENCE_S * 4) == ["nat1"])
 
 
-def test_a_neighbour_reaches_a_published_port_by_the_gateways_address(published: Site) -> None:
-    gateways = [f"{published.subnet('nat', 4)}1", f"{published.subnet('nat', 6)}1"]
-    probes = [Probe("nat2", ip, 8080) for ip in gateways]
+@PROTOCOLS
+@pytest.mark.parametrize("where", ["nat1", "nat2", "other1"])
+@pytest.mark.parametrize("network", ["nat", "other"])
+def test_a_published_port_is_reached_by_any_networks_gateway_from_any_container(
+    published: Site, network: str, where: str, protocol: str, port: int
+) -> None:
+    gateways = [f"{published.subnet(network, of)}1" for of in (4, 6)]
+    probes = [Probe(where, ip, port, protocol) for ip in gateways]
     assert published.answers(*probes) == ["nat1", "nat1"]
 
 
