@@ -43,19 +43,16 @@ def lock(path: Path, note: str = "") -> int:
         os.close(descriptor)
 
 
-def held(path: Path) -> Locked | None:
-    """Who has a lock on a file, if somebody has, and we may know."""
+def last_locked(path: Path) -> Locked:
+    """Who had a lock on a file last, and may have it still. Raises `OSError`.
+
+    To try the lock could keep it from somebody who wants it at that moment.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
         return _told(descriptor)
     finally:
         os.close(descriptor)
-    return None
 
 
 def _told(descriptor: int) -> Locked:

@@ -6,8 +6,9 @@ from signal import SIGKILL
 
 import pytest
 
-from hostports.daemon.sole import claimed_namespace
+from hostports.daemon.sole import claimed_namespace, serving_here
 from hostports.errors import DaemonThere
+from hostports.unix import listening_at
 from tests.netns.namespaces import namespace
 
 CLAIM_AND_SLEEP = """
@@ -34,6 +35,17 @@ def test_a_network_namespace_has_one_daemon(tmp_path: Path) -> None:
         with namespace() as other, other.entered():
             claim(tmp_path)
     claim(tmp_path)
+
+
+def test_whoever_serves_a_namespace_is_found_as_long_as_it_can_be_reached(tmp_path: Path) -> None:
+    served = tmp_path / "s"
+    with claimed_namespace(str(served), tmp_path):
+        assert serving_here(tmp_path) == ""
+        with listening_at(served, 0o600):
+            assert serving_here(tmp_path) == str(served)
+            with namespace() as other, other.entered():
+                assert serving_here(tmp_path) == ""
+    assert serving_here(tmp_path) == ""
 
 
 def test_nothing_stays_of_a_claim(tmp_path: Path) -> None:

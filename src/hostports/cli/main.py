@@ -10,7 +10,7 @@ from hostports.cli.exits import status_of
 from hostports.cli.output import Console
 from hostports.cli.parser import build_parser
 from hostports.cli.session import PRIVATE_DAEMON, PatientClient, Session
-from hostports.client.errors import DaemonUnreachable
+from hostports.client.errors import DaemonSilent, DaemonUnreachable
 from hostports.errors import HostportsError
 
 _NAME_SOCKET: Final = "name its socket with --socket"
@@ -47,7 +47,7 @@ def _status(words: Sequence[str], console: Console, private_daemon: Sequence[str
     except HostportsError as error:
         console.flush()  # what is there of an answer comes before the error
         if isinstance(error, DaemonUnreachable):
-            error.offer(_other_ways())
+            error.offer(_NAME_SOCKET if isinstance(error, DaemonSilent) else _other_ways())
         console.fail(error)
         return status_of(error)
     except SystemExit as end:  # argparse has shown a help text
