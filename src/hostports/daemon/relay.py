@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hostports.errors import RelayFailed
-from hostports.linux import processes
+from hostports.linux import processes, unlinked
 from hostports.model.relay import RELAY_MODULE, RelayProcess, RelaySettings
 from hostports.relay.client import Greeting, RelayClient
 from hostports.relay.launch import start_relay
@@ -111,8 +111,20 @@ class RelayKeeper:
                 sockets = client.retire(seconds)
                 elsewhere.unlink(missing_ok=True)
                 return sockets
+        with (
+            suppress(OSError, RelayFailed),
+            unlinked.reached(known.pid) as path,
+            RelayClient(path) as client,
+        ):
+            return client.retire(seconds)
         log.warning("the relay (pid %s) can't be asked at %s, and is ended", known.pid, known.path)
-        processes.end(known.pid, known.started, _PATIENCE_S)
+        try:
+            processes.end(known.pid, known.started, _PATIENCE_S)
+        except PermissionError as error:
+            raise RelayFailed(
+                f"the relay of before (pid {known.pid}) can't be asked, nor ended by us",
+                f"use kill {known.pid}",
+            ) from error
         return ()
 
     def _greeting(self) -> Greeting | None:
