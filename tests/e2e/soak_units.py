@@ -90,6 +90,14 @@ def test_no_connection_notices(inside: Inside, how: str) -> None:
     assert "8080" in inside("hostports", "ls")
 
 
+def test_none_notices_that_the_relays_socket_was_lost(inside: Inside) -> None:
+    """The daemon has no right to end another user's process."""
+    lose = "systemctl stop hostports; rm /run/hostports/relay.sock; systemctl start hostports"
+    said = inside("python3", "-c", CLIENT, "sh", "-ec", lose)
+    assert said == "HTTP/1.0 200 HTTP/1.0 200\n"
+    assert "8080" in inside("hostports", "ls")
+
+
 def test_a_daemon_that_was_killed_comes_back_and_no_connection_notices(inside: Inside) -> None:
     before = inside("systemctl", "show", "-P", "MainPID", "hostports")
     inside("systemctl", "start", "hostports")

@@ -102,13 +102,22 @@ def moved(made: Site, _: Path) -> None:
     assert len(set(relays)) == 3
 
 
+def unlinked(made: Site, _: Path) -> None:
+    """The relay's socket is removed while no daemon runs."""
+    relay = _relay(made)
+    made.daemon.stop()
+    (made.daemon.run / "relay.sock").unlink()
+    made.daemon.start()
+    assert _relay(made) != relay
+
+
 def _relay(made: Site) -> int:
     with RelayClient(made.daemon.run / "relay.sock") as relay:
         return relay.hello().pid
 
 
 RESTARTS: Final[Mapping[str, Callable[[Site, Path], None]]] = {
-    each.__name__: each for each in (stopped, killed, replaced, moved)
+    each.__name__: each for each in (stopped, killed, replaced, moved, unlinked)
 }
 
 
