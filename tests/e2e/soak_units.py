@@ -52,9 +52,12 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 def booted(folder: Path) -> Iterator[Inside]:
     # What an earlier run has left would come back.
     rmtree(DEBIAN / "var/lib/hostports", ignore_errors=True)
+    (DEBIAN / "etc/default/hostports").unlink(missing_ok=True)
     for unit in (PROJECT / "systemd").iterdir():
         copy(unit, DEBIAN / "etc/systemd/system")
-    command = nspawn("-D", str(DEBIAN), "--private-network", "--capability=all", "--boot")
+    # A host forbids its own root no system call.
+    host_like = ("--private-network", "--capability=all", "--system-call-filter=pidfd_getfd")
+    command = nspawn("-D", str(DEBIAN), *host_like, "--boot")
     with (
         namespace() as host,
         running(host, folder, command, SYSTEMD_LIBRARIES, until=b"login:") as process,
