@@ -11,6 +11,7 @@ import pytest
 
 from hostports import PortBinding, Protocol
 from hostports.core.rules.data import Settings
+from hostports.core.rules.iptables.script import Present
 from hostports.core.rules.iptables.skeleton import TABLES
 from hostports.errors import DaemonThere, FirewallFailed
 from hostports.linux import firewalls
@@ -145,6 +146,40 @@ def test_a_change_that_meets_deleted_chains_makes_them_anew_first(iptables: Ipta
     firewall.apply(change)
     assert firewall.damage() == []
     assert sorted(firewall.listed().splitlines()) == sorted(whole.splitlines())
+
+
+def test_a_chain_that_is_ours_no_more_goes_with_whatever_jumps_to_it(iptables: Iptables) -> None:
+    """As after ``iptables -E HP-FORWARD HP-OLD``."""
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
+    before = rules_of(iptables)
+    old = ":HP-OLD - [0:0]\n:HP-OLDER - [0:0]\n-A HP-OLD -j HP-OLDER\n-I FORWARD -j HP-OLD\n"
+    for of in Family:
+        iptables.restore(of, f"*filter\n{old}COMMIT\n")
+    firewall.rebuild()
+    assert sorted(rules_of(iptables).splitlines()) == sorted(before.splitlines())
+
+
+class Disturbed(Iptables):
+    """Once somebody deletes all chains when we have listed them: ``iptables -F; iptables -X``."""
+
+    waits = False
+
+    def present(self, of: Family) -> Present:
+        found = super().present(of)
+        if self.waits:
+            self.waits = False
+            self.restore(of, "*filter\n-F\n-X\nCOMMIT\n")
+        return found
+
+
+def test_a_rebuild_that_others_disturb_begins_again_at_once(iptables: Iptables) -> None:
+    disturbed = Disturbed(iptables.variant)
+    firewall = IptablesFirewall(Settings(), WANTED, iptables=disturbed)
+    before = rules_of(iptables)
+    disturbed.waits = True
+    firewall.rebuild()
+    assert not disturbed.waits
+    assert sorted(rules_of(iptables).splitlines()) == sorted(before.splitlines())
 
 
 @pytest.mark.parametrize("program", ["iptables", "ip6tables"])
