@@ -20,8 +20,8 @@ from hostports.core.healing import BURST
 from hostports.linux.multicast import Multicast, sender
 from tests.e2e.site import Site, site
 
-#: So many are healed without a pause.
-ROUNDS: Final = BURST - 1
+#: So many are healed without a pause; each command of a way may want a healing of its own.
+HEALINGS: Final = BURST - 1
 #: By firewall: numbers of ports, and what is done to the rules of so many.
 WAYS: Final = {
     "nftables": (
@@ -33,7 +33,15 @@ WAYS: Final = {
             "nft delete element inet hostports dnat_any4 { tcp . 2000 }",
         ),
     ),
-    "iptables": ((1, 1_000), ("nft flush ruleset", "iptables -F", "iptables -t nat -F HP-PUBLISH")),
+    "iptables": (
+        (1, 1_000),
+        (
+            "nft flush ruleset",
+            "iptables -F",
+            "iptables -F; iptables -X",
+            "iptables -t nat -F HP-PUBLISH",
+        ),
+    ),
 }
 _FIRST_PORT: Final = 2_000
 _PATIENCE_S: Final = 60.0
@@ -54,22 +62,30 @@ def published(firewall: str, ports: int) -> Iterator[Site]:
         yield made
 
 
-def healed(command: str) -> tuple[float, float]:
-    """Milliseconds from the damage until the daemon's first transaction, and until its last one."""
+def healed(commands: str) -> tuple[float, float]:
+    """Milliseconds from the damage until the daemon's first transaction, and until its last one.
+
+    Of several commands, which may be healed before the next one, the first begins it.
+    """
     told = Multicast(_NETFILTER, _NFTABLES)
     times: list[float] = []
     try:
         start = perf_counter()
-        with subprocess.Popen(command.split()) as damaging:  # noqa: S603 - commands of our own
-            pass
+        damaging = set(map(_done, commands.split(";")))
         while select.select([told], [], [], _PAUSE_S if times else _PATIENCE_S)[0]:
             now = (perf_counter() - start) * 1e3
-            times += [now for each in told.datagrams() if sender(each) != damaging.pid]
+            times += [now for each in told.datagrams() if sender(each) not in damaging]
         if not times:
-            raise TimeoutError(command)
+            raise TimeoutError(commands)
         return times[0], times[-1]
     finally:
         told.close()
+
+
+def _done(command: str) -> int:
+    """Run a command to its end; the process that it was."""
+    with subprocess.Popen(command.split()) as done:  # noqa: S603 - commands of our own
+        return done.pid
 
 
 def main() -> None:
@@ -81,7 +97,7 @@ def main() -> None:
             with published(firewall, ports) as made:
                 for command in ways:
                     times = []
-                    for _ in range(ROUNDS):
+                    for _ in range(HEALINGS // len(command.split(";"))):
                         with made.lab.namespaces["host"].entered():
                             times.append(healed(command))
                     figures = [each for some in zip(*times, strict=True) for each in _figures(some)]
