@@ -117,8 +117,9 @@ $(VENV)/debian/.ready: $(VENV)/guests/.ready
 	touch $@
 
 # What takes long: connections that do what they like, rules that are flushed again and again while
-# somebody tries to get in, kills at hundreds of instants, and the units under a systemd of their own.
-soak: setup iptables $(VENV)/debian/.ready
+# somebody tries to get in, firewalld that is reloaded while clients come, kills at hundreds of
+# instants, and the units under a systemd of their own.
+soak: setup iptables $(VENV)/debian/.ready $(VENV)/firewalld/.ready
 	$(BIN)/pip install --quiet --upgrade --target $(VENV)/debian/usr/lib/python3/dist-packages .
 	printf '#!/bin/sh\nexec python3 -m hostports "$$@"\n' > $(VENV)/debian/usr/bin/hostports
 	chmod 755 $(VENV)/debian/usr/bin/hostports
@@ -127,6 +128,8 @@ soak: setup iptables $(VENV)/debian/.ready
 	$(BIN)/python -m tests.relay.stress --connections 500 --seconds 30
 	$(BIN)/python -m tests.e2e.hammer --flushes 50
 	$(BIN)/python -m tests.e2e.hammer --flushes 50 --firewall iptables
+	$(BIN)/python -m tests.e2e.reload
+	$(BIN)/python -m tests.e2e.reload --firewall iptables
 	$(BIN)/python -m tests.survival --instants 200
 	$(BIN)/python -m tests.survival --instants 70 --connections 0 --firewall iptables
 	$(BIN)/python -m tests.survival --instants 70 --connections 0 --no-relay

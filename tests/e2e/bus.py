@@ -14,6 +14,7 @@ import pytest
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 
+from tests.e2e.site import Daemon, Site, leftovers, wired
 from tests.netns.namespaces import Namespace
 from tests.relay.waiting import PATIENCE_S, eventually
 
@@ -21,6 +22,7 @@ from tests.relay.waiting import PATIENCE_S, eventually
 UNPACKED: Final = Path(sys.prefix) / "firewalld"
 FIREWALLD: Final = "org.fedoraproject.FirewallD1"
 PATH: Final = "/org/fedoraproject/FirewallD1"
+_BACKEND: Final = "FirewallBackend=nftables\n"
 _CONFIGURATION: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration
  1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig>
 <type>system</type><listen>{address}</listen><policy context="default"><allow user="*"/>
@@ -87,7 +89,23 @@ def private_bus(folder: Path) -> Iterator[Bus]:
 
 
 @contextmanager
-def real_firewalld(bus: Bus, host: Namespace, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def site_on(bus: Bus, folder: Path, stack: ExitStack, *flags: str) -> Iterator[Site]:
+    """A host whose daemon knows a bus; `stack` has what is to be ended before the host goes."""
+    with wired() as lab:
+        made = Site(lab, Daemon(lab, folder, flags, bus.address))
+        with stack:
+            try:
+                yield made
+            finally:
+                if hasattr(made.daemon, "process"):  # else there is no firewalld to test with
+                    made.daemon.take_down()
+        assert leftovers(lab) == []
+
+
+@contextmanager
+def real_firewalld(
+    bus: Bus, host: Namespace, folder: Path, backend: str = "nftables"
+) -> Iterator[subprocess.Popen[bytes]]:
     """Debian's firewalld in a namespace; its configuration is the folder's."""
     program = UNPACKED / "usr/sbin/firewalld"
     if not program.exists() or not Path("/usr/bin/python3").exists():
@@ -95,6 +113,10 @@ def real_firewalld(bus: Bus, host: Namespace, folder: Path) -> Iterator[subproce
     settings, defaults = folder / "firewalld", UNPACKED / "usr/lib/firewalld"
     if not settings.exists():
         shutil.copytree(UNPACKED / "etc/firewalld", settings)
+        file = settings / "firewalld.conf"
+        text = file.read_text()
+        assert _BACKEND in text
+        file.write_text(text.replace(_BACKEND, f"FirewallBackend={backend}\n"))
     command = ["/usr/bin/python3", str(program), "--nofork", "--nopid", "--log-target", "console"]
     command += ["--system-config", str(settings), "--default-config", str(defaults)]
     with running(bus, host, command, libraries()) as process:

@@ -5,33 +5,20 @@ Debian's 1.3 has no StrictForwardPorts; there a fake on the same bus speaks inst
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.bus import FIREWALLD, Bus, private_bus, real_firewalld, running
+from tests.e2e.bus import FIREWALLD, Bus, private_bus, real_firewalld, running, site_on
 from tests.e2e.hammer import healings, wait_for
-from tests.e2e.site import Daemon, Site, host_probe, leftovers, wired
+from tests.e2e.reload import FIREWALLS, beside_firewalld, explained, reload_again_and_again
+from tests.e2e.site import Site, host_probe
 from tests.netns.lab import Probe
 from tests.netns.namespaces import nft
 from tests.relay.waiting import eventually
 
 ZONE, POLICY = "hostports", "hostports-forward"
-
-
-@contextmanager
-def site_on(bus: Bus, folder: Path, stack: ExitStack) -> Iterator[Site]:
-    """A host whose daemon knows a bus; `stack` has what is to be ended before the host goes."""
-    with wired() as lab:
-        made = Site(lab, Daemon(lab, folder, (), bus.address))
-        with stack:
-            try:
-                yield made
-            finally:
-                if hasattr(made.daemon, "process"):  # else there is no firewalld to test with
-                    made.daemon.take_down()
-        assert leftovers(lab) == []
 
 
 @pytest.fixture
@@ -90,6 +77,14 @@ def test_bridges_are_in_the_zone_again_after_a_reload_and_a_restart(made: Site, 
     bus.call(f"{FIREWALLD}.zone.removeInterface", "ss", ZONE, bridge(made))
     bus.call(f"{FIREWALLD}.reload")
     eventually(lambda: interfaces(bus) == [bridge(made)], "and after somebody took it out")
+
+
+@pytest.mark.parametrize("firewall", FIREWALLS)
+def test_new_clients_are_answered_again_after_each_reload(tmp_path: Path, firewall: str) -> None:
+    """`make soak` reloads more often, and prints how long a port was away."""
+    with beside_firewalld(tmp_path, firewall) as (made, bus):
+        count = reload_again_and_again(made, bus, 2)
+    assert count.lost, explained(firewall, count)  # else nothing was reloaded, or nobody asked
 
 
 def test_what_is_missing_after_a_reload_is_made_again(made: Site, bus: Bus) -> None:
