@@ -29,6 +29,10 @@ _CONFIGURATION: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS
 <allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>"""
 
 
+class Refused(Exception):
+    """firewalld's answer is an error."""
+
+
 class Bus:
     """A bus that may be ended and started again at the same address."""
 
@@ -55,7 +59,7 @@ class Bus:
         self._socket.unlink(missing_ok=True)
 
     def call(self, method: str, signature: str = "", *body: object, path: str = PATH) -> list[Any]:
-        """What firewalld answers."""
+        """What firewalld answers, or raise `Refused`."""
         return asyncio.run(self._call(method, signature, list(body), path))
 
     async def _call(self, method: str, signature: str, body: list[Any], path: str) -> list[Any]:
@@ -67,14 +71,15 @@ class Bus:
         finally:
             bus.disconnect()
         assert answer
-        assert answer.message_type is not MessageType.ERROR, answer.body
+        if answer.message_type is MessageType.ERROR:
+            raise Refused(answer.body)
         return list(answer.body)
 
     def there(self) -> bool:
         """Whether firewalld answers."""
         try:
             return bool(self.call(f"{FIREWALLD}.zone.getZones"))
-        except (AssertionError, OSError):
+        except (Refused, OSError):
             return False
 
 

@@ -1,12 +1,14 @@
 """What newer versions of firewalld than Debian's say, as a process on a bus of a test's own.
 
 Zones are kept as dictionaries, and nothing is done about packets. ``StrictForwardPorts`` is yes.
+With ``busy`` as an argument it refuses the first zone that is added.
 """
 
 import asyncio
+import sys
 from typing import Annotated, TypeAlias
 
-from dbus_fast import BusType, PropertyAccess
+from dbus_fast import BusType, DBusError, ErrorType, PropertyAccess
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusDict, DBusObjectPath, DBusSignature, DBusStr
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
@@ -63,6 +65,7 @@ class Config(ServiceInterface):
     def __init__(self, zone: Zone) -> None:
         super().__init__(f"{FIREWALLD}.config")
         self._zone = zone
+        self._busy = "busy" in sys.argv
 
     @dbus_property(access=PropertyAccess.READ)
     def StrictForwardPorts(self) -> DBusStr:  # noqa: N802 - firewalld's name
@@ -70,6 +73,9 @@ class Config(ServiceInterface):
 
     @dbus_method()
     def addZone2(self, name: DBusStr, settings: DBusDict) -> DBusObjectPath:  # noqa: ARG002, N802 - firewalld's name
+        if self._busy:
+            self._busy = False
+            raise DBusError(ErrorType.FAILED, "COMMAND_FAILED: busy")
         self._zone.zones[name] = []
         return f"{PATH}/config/zone/1"
 

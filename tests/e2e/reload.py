@@ -18,7 +18,7 @@ from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Final
 
-from tests.e2e.bus import FIREWALLD, Bus, private_bus, real_firewalld, site_on
+from tests.e2e.bus import FIREWALLD, Bus, Refused, private_bus, real_firewalld, site_on
 from tests.e2e.site import Site
 from tests.netns.lab import HOST_IPV4
 from tests.relay.waiting import eventually
@@ -116,6 +116,8 @@ class Count:
     away: list[float] = field(default_factory=list)
     answered: int = 0
     lost: int = 0
+    #: Times that firewalld's own programs failed, and it was told to reload once more.
+    refused: int = 0
 
 
 def reload_again_and_again(made: Site, bus: Bus, reloads: int) -> Count:
@@ -127,7 +129,7 @@ def reload_again_and_again(made: Site, bus: Bus, reloads: int) -> Count:
         questions.lost.clear()  # of the time before firewalld knew our zone
         for _ in range(reloads):
             began = monotonic()
-            bus.call(f"{FIREWALLD}.reload")
+            eventually(lambda: _reloaded(bus, count), "firewalld reloads")
             count.took.append(monotonic() - began)
             see_answers(questions)
             sleep(_PATIENCE_S)
@@ -147,6 +149,16 @@ def see_answers(questions: Questions) -> None:
     eventually(lambda: questions.answered >= enough, "clients are answered")
 
 
+def _reloaded(bus: Bus, count: Count) -> bool:
+    """Whether it did; with iptables it fails if somebody else changes rules at the same instant."""
+    try:
+        bus.call(f"{FIREWALLD}.reload")
+    except Refused:
+        count.refused += 1
+        return False
+    return True
+
+
 def _away(lost: Sequence[float], began: float, ended: float) -> float:
     those = [each for each in lost if began <= each < ended]
     return max(those) - min(those) + _EVERY_S if those else 0.0
@@ -156,7 +168,7 @@ def explained(firewall: str, count: Count) -> str:
     """The count, as text."""
     return (
         f"{firewall}: {len(count.took)} reloads of firewalld, while {count.answered:,} new clients "
-        f"were answered and {count.lost:,} were not\n"
+        f"were answered and {count.lost:,} were not; {count.refused} more reloads failed\n"
         f"a reload took {_figures(count.took)}\na port was away for {_figures(count.away)}"
     )
 

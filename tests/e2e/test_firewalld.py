@@ -142,3 +142,13 @@ def test_strict_forward_ports_is_reported(tmp_path: Path, bus: Bus) -> None:
             return [each["what"] for each in made.client.doctor()["findings"]]
 
         eventually(lambda: any("StrictForwardPorts" in each for each in found()), "it is found")
+
+
+def test_a_firewalld_that_refuses_is_asked_again(tmp_path: Path, bus: Bus) -> None:
+    """By a fake, as Debian's does so only now and then: when others change rules meanwhile."""
+    with ExitStack() as stack, site_on(bus, tmp_path, stack) as made:
+        fake = [sys.executable, "-m", "tests.e2e.fake_firewalld", "busy"]
+        stack.enter_context(running(bus, made.lab.namespaces["host"], fake, {}))
+        made.daemon.start()
+        made.client.create_network("nat")
+        eventually(lambda: interfaces(bus) == [bridge(made)], "the bridge is in the zone")

@@ -12,6 +12,8 @@ from hostports.linux.firewalld import Firewalld
 from hostports.model.event import Happening
 
 log: Final = logging.getLogger("hostports")
+#: Seconds until firewalld is asked again when it has refused: it may have to load all rules for it.
+_AGAIN_S: Final = 5.0
 _BRIDGES_CHANGED: Final = frozenset(
     {Happening.NETWORK_CREATED, Happening.NETWORK_REMOVED, Happening.LINKS_RESTORED}
 )
@@ -100,8 +102,13 @@ class Zones:
             await firewalld.put(self._bridges())
             strict = await firewalld.strict()
         except FirewallFailed as error:
-            log.warning("bridges are not in firewalld's zone: %s", error)
+            log.warning("bridges are not in firewalld's zone yet: %s", error)
+            self._tasks.start(self._due_again())
             return
         if strict and not self._service.strict_forward_ports:
             log.warning("firewalld is strict about forwarded ports; see `hostports doctor`")
         self._service.strict_forward_ports = strict
+
+    async def _due_again(self) -> None:
+        await asyncio.sleep(_AGAIN_S)
+        self._due.set()
