@@ -52,9 +52,13 @@ $(VENV)/podman/.ready: | $(VENV)/.ready
 	cd $(VENV)/podman/usr/sbin && ln -sf iptables-nft iptables && ln -sf ip6tables-nft ip6tables
 	touch $@
 
-# A Podman whose netavark knows plugins; without it a test is skipped, and says so.
+# A Podman whose netavark knows plugins, as Debian 12's doesn't; without it a test is skipped, and says so.
 $(VENV)/podman13/.ready: | $(VENV)/.ready
-	-tests/podman/debian13.sh $(CURDIR)/$(VENV)/podman13 && touch $@
+	-tests/debian_suite.sh trixie $(VENV)/podman13 podman netavark crun conmon \
+		golang-github-containers-common libc6 libgcc-s1 libgpgme11t64 libassuan9 libgpg-error0 \
+		libsqlite3-0 libsubid5 libseccomp2 libyajl2 libsystemd0 libcap2 libsemanage2 libselinux1 \
+		libpcre2-8-0 libaudit1 libsepol2 libbz2-1.0 libglib2.0-0t64 libatomic1 libffi8 libmount1 \
+		libblkid1 && touch $@
 
 # Shows the web page in a test.
 browser:

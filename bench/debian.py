@@ -4,9 +4,18 @@ from pathlib import Path
 from subprocess import run
 from typing import Final
 
-_UNPACK: Final = Path(__file__).parents[1] / "tests/debian.sh"
+_TESTS: Final = Path(__file__).parents[1] / "tests"
 
 
 def unpack(folder: Path, *packages: str) -> None:
     """Unpack packages in a folder. Raises `CalledProcessError` if they can't be had."""
-    run([str(_UNPACK), str(folder), *packages], check=True, capture_output=True)  # noqa: S603 - our own
+    _run("debian.sh", str(folder), *packages)
+
+
+def unpack_suite(suite: str, folder: Path, *packages: str) -> None:
+    """Unpack packages of another Debian in a folder. Raises `CalledProcessError`, as `unpack`."""
+    _run("debian_suite.sh", suite, str(folder), *packages)
+
+
+def _run(script: str, *words: str) -> None:
+    run([str(_TESTS / script), *words], check=True, capture_output=True)  # noqa: S603 - our own

@@ -1,7 +1,8 @@
 """hostports beside what else publishes ports: docker-proxy, CNI's portmap, netavark.
 
 All publish the same ports of one container in one run, dual-stack where they can; hosts are
-network namespaces. The peers are Debian's, unpacked but not installed. ``--write FILE`` puts the
+network namespaces. The peers are Debian's, unpacked but not installed, in folders by their suite:
+portmap knows nftables from 1.6 on, which no stable one has. ``--write FILE`` puts the
 figures into a page. It wants root and Debian's package manager.
 """
 
@@ -19,17 +20,20 @@ from platform import release
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pyroute2 import IPRoute
 
-from bench.debian import unpack
+from bench.debian import unpack, unpack_suite
 from bench.publish import processes, resident
 from tests.e2e.site import Site, host_probe, site, wired
 from tests.netns.lab import Lab, configure, join, up
 from tests.relay.waiting import PATIENCE_S
 
-PACKAGES: Final = ("containernetworking-plugins", "docker.io", "netavark")
+PLUGINS: Final = "containernetworking-plugins"
+PACKAGES: Final = (PLUGINS, "docker.io", "netavark")
+UNSTABLE: Final = "unstable"
 #: Numbers of ports that are published in one call, and how often each is measured: with a thousand,
 #: some peers take minutes.
 ROUNDS: Final[Mapping[int, int]] = {1: 5, 100: 3, 1_000: 1}
@@ -155,6 +159,12 @@ class Portmap(Peer):
     """CNI's portmap on iptables: one ADD and one DEL, IPv4 only as the container's address is."""
 
     _ports: Sequence[int] = ()
+    _more: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def folder_of_plugins(self) -> Path:
+        """Where Debian has them."""
+        return self.debian / "usr/lib/cni"
 
     def publish(self, ports: Sequence[int]) -> None:
         """ADD with all mappings."""
@@ -173,6 +183,7 @@ class Portmap(Peer):
             "cniVersion": "1.0.0",
             "name": "bench",
             "type": "portmap",
+            **self._more,
             "runtimeConfig": {"portMappings": mappings},
             "prevResult": {
                 "cniVersion": "1.0.0",
@@ -181,14 +192,25 @@ class Portmap(Peer):
             },
         }
         self.called(
-            [str(self.debian / "usr/lib/cni/portmap")],
+            [str(self.folder_of_plugins / "portmap")],
             document,
             CNI_COMMAND=command,
             CNI_CONTAINERID="bench",
             CNI_NETNS=f"/run/netns/{self.lab.namespaces['nat1'].name}",
             CNI_IFNAME="eth0",
-            CNI_PATH=str(self.debian / "usr/lib/cni"),
+            CNI_PATH=str(self.folder_of_plugins),
         )
+
+
+class NftablesPortmap(Portmap):
+    """The same on nftables."""
+
+    _more = MappingProxyType({"backend": "nftables"})
+
+    @property
+    def folder_of_plugins(self) -> Path:
+        """Where unstable has them."""
+        return self.debian / UNSTABLE / "usr/lib/cni"
 
 
 class Netavark(Peer):
@@ -257,8 +279,10 @@ PEERS: Final[Mapping[str, Callable[[Path, Path], AbstractContextManager[Peer]]]]
     "hostports": hostports,
     "docker-proxy": partial(alone, DockerProxy),
     "CNI portmap": partial(alone, Portmap),
+    "CNI portmap, nft": partial(alone, NftablesPortmap),
     "netavark": partial(alone, Netavark),
 }
+_WIDTH: Final = max(map(len, PEERS)) + 1
 #: What a column shows, and how the chart calls it.
 COLUMNS: Final = {
     "publish": "publish, ms",
@@ -325,7 +349,7 @@ def _charts(found: Mapping[tuple[str, int], Figures]) -> Iterator[str]:
         longest = max(values.values()) or 1
         yield f"{title}, with {most:,} ports:\n\n```"
         for name, value in values.items():
-            yield f"{name:14}{'█' * round(40 * value / longest):41}{_shown(value)}"
+            yield f"{name:{_WIDTH}}{'█' * round(40 * value / longest):41}{_shown(value)}"
         yield "```\n"
 
 
@@ -340,11 +364,13 @@ def main() -> None:
     found: dict[tuple[str, int], Figures] = {}
     with TemporaryDirectory(prefix="hostports-bench-") as debian:
         unpack(Path(debian), *PACKAGES)
+        if "CNI portmap, nft" in asked.only:
+            unpack_suite(UNSTABLE, Path(debian, UNSTABLE), PLUGINS)
         for count in ROUNDS:
             for name in asked.only:
                 found[name, count] = measured(name, count, Path(debian))
                 print(
-                    f"{name:14}{count:>8,}",
+                    f"{name:{_WIDTH}}{count:>8,}",
                     *map("{:>12}".format, map(_shown, found[name, count])),
                     flush=True,
                 )
