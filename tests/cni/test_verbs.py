@@ -253,7 +253,13 @@ def test_gc_removes_what_is_not_valid_on_its_network_only(plugin: Plugin) -> Non
 
 
 @pytest.mark.parametrize(
-    "valid", [{}, {"cni.dev/valid-attachments": 7}, {"cni.dev/valid-attachments": ["c1"]}]
+    "valid",
+    [
+        {},
+        {"cni.dev/valid-attachments": 7},
+        {"cni.dev/valid-attachments": None, "cni.dev/attachments": 7},
+        {"cni.dev/valid-attachments": ["c1"]},
+    ],
 )
 def test_gc_without_a_list_removes_nothing(plugin: Plugin, valid: Json) -> None:
     plugin.added(PORT)
@@ -271,6 +277,15 @@ def test_gc_knows_the_drafts_key_and_what_libcni_makes_of_none(
     plugin.added(PORT)
     assert plugin("GC", config=none_left).status == 0
     assert plugin.service.dump() == plugin.empty
+
+
+def test_gc_heeds_a_list_by_either_key_though_the_other_has_none(plugin: Plugin) -> None:
+    plugin.added(PORT)
+    before = plugin.service.dump()
+    valid = [{"containerID": "c1", "ifname": "eth0"}]
+    config = {"cni.dev/valid-attachments": None, "cni.dev/attachments": valid}
+    assert plugin("GC", config=config).status == 0
+    assert plugin.service.dump() == before
 
 
 def test_status_says_whether_the_daemon_is_there(plugin: Plugin, tmp_path: Path) -> None:

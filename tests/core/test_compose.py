@@ -37,8 +37,8 @@ def test_the_short_form_is_a_spec_already() -> None:
 
 
 def test_keys_that_are_names_or_for_swarm_change_nothing() -> None:
-    port: Node = {"target": "80", "name": "web", "mode": "host", "app_protocol": "http", "x-y": ""}
-    assert specs(port) == ["80/tcp"]
+    port = {"target": "80", "name": "web", "mode": "host", "app_protocol": "http", "x-y": ""}
+    assert specs(port) == specs({**port, "mode": "ingress"}) == ["80/tcp"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,8 @@ def test_variables_are_filled_in(text: str, variables: dict[str, str], found: st
         ({"published": "80"}, "a port's target is missing"),
         ({"target": ["80"]}, "'target': it has more than one value"),
         ({"target": "80", "publish": "8080"}, "'publish': a port has no such key"),
+        ({"target": "80", "mode": "swarm"}, "'swarm': a port has no such mode"),
+        ({"target": "80", "mode": "${M:-bridge}"}, "'bridge': a port has no such mode"),
     ],
 )
 def test_what_is_no_port_is_refused_by_name(port: Node, said: str) -> None:

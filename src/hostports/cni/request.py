@@ -32,6 +32,8 @@ _VERBS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
 _LONGEST_INTERFACE: Final = 15
 #: What precedes IPv4 in IPv4-mapped addresses (RFC 4291 2.5.5.2).
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+#: The second key is of a draft, and libcni sends both (containernetworking/cni 1101).
+_VALID: Final = ("cni.dev/valid-attachments", "cni.dev/attachments")
 _PROTOCOLS: Final = ("tcp", "udp", "sctp")
 #: The interface of the container goes by its index into the result's interfaces.
 _NO_INDEX: Final = -1
@@ -170,16 +172,19 @@ def host_interface(result: Config) -> str:
 def valid_attachments(request: Request) -> list[Attachment]:
     """The attachments that are still in use, of which GC leaves all as it is. Raises `CniError`.
 
-    The second key is of a draft, and libcni sends both (containernetworking/cni 1101); of none that
-    is left it makes null.
+    Of none that is left libcni makes null; where there is no list, nobody has said so.
     """
-    for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
-        found = request.config.get(key, "missing")
-        if found is None:
-            return []
+    given = {key: request.config[key] for key in _VALID if key in request.config}
+    for key, found in given.items():
         if isinstance(found, list):
             return [_attachment(request.network, key, each) for each in found]
-    raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing", "the runtime sets it")
+    if given and all(each is None for each in given.values()):
+        return []
+    raise CniError(
+        INVALID_CONFIG,
+        f"{_VALID[0]} is missing, or no list",
+        "the runtime says which containers are left; `cnitool gc` does not",
+    )
 
 
 def _is_interface(text: str) -> bool:

@@ -18,6 +18,9 @@ _VARIABLE: Final = re.compile(
 #: The long form's keys; those that are only names, or for Swarm, don't change what is published.
 _KNOWN: Final = {"target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"}
 
+#: On one host they are the same.
+_MODES: Final = ("", "host", "ingress")
+
 
 def compose_specs(document: Node, service: str, variables: Mapping[str, str]) -> list[str]:
     """The specs of a service's ports, with `variables` in the place of ``${NAME}``.
@@ -102,6 +105,8 @@ def _short(port: Mapping[str, str]) -> str:
     """The long form as the short one spells it."""
     if not port.get("target"):
         raise UnusableValue(str(dict(port)), "a port's target is missing", "write target: 80")
+    if port.get("mode", "") not in _MODES:
+        raise UnusableValue(port["mode"], "a port has no such mode", "write host or ingress")
     host_ip, published = port.get("host_ip", ""), port.get("published", "")
     where = f"{bracketed(host_ip)}:" if host_ip else ""
     what = f"{published}:" if published or host_ip else ""
