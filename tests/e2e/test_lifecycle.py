@@ -492,6 +492,22 @@ def test_a_daemon_that_is_told_to_reload_while_it_starts_does_so_when_it_is_up(
         assert leftovers(lab) == []
 
 
+def test_no_daemon_dies_of_it_before_it_has_a_configuration(tmp_path: Path) -> None:
+    with site(tmp_path) as made:
+        made.daemon.stop()
+        made.daemon.launch()
+        eventually(lambda: minds_sighup(made.daemon.process.pid), "the command knows what it is")
+        made.daemon.process.send_signal(SIGHUP)
+        assert made.daemon.serves()
+
+
+def minds_sighup(pid: int) -> bool:
+    """Whether a process blocks or handles it (proc_pid_status(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    masks = (line.split()[1] for line in lines if line.startswith(("SigBlk:", "SigCgt:")))
+    return any(int(each, 16) >> (SIGHUP - 1) & 1 for each in masks)
+
+
 def reread(made: Site) -> None:
     """Let the daemon read its configuration again, and wait until it has."""
     with made.client.events() as events:

@@ -1,5 +1,6 @@
 """``hostports daemon``."""
 
+import signal
 from argparse import Namespace
 from typing import Final
 
@@ -11,6 +12,8 @@ _OURS: Final = ("home", "json")
 
 def run(do: Session) -> int:
     """Run the daemon until it is told to stop."""
+    # It waits until the daemon, which takes a while to import, has a handler for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from hostports.daemon.main import run as live  # noqa: PLC0415 - clients never need it
 
     return live(flags(do.args))

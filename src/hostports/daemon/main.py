@@ -81,6 +81,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reread_later)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         given = systemd.listening_socket()
         socket_path = given.getsockname() if given else self._config.api_socket.absolute()
         # Before anything is made, or a daemon that is refused would leave it.
