@@ -195,6 +195,27 @@ def test_a_chain_that_nobody_wants_but_somebodys_rule_leads_to_stays_without_rul
         made.rebuild()
 
 
+def test_a_network_goes_although_somebodys_rule_leads_to_a_chain_of_it(bare: Lab) -> None:
+    """The rule leads to nothing then, which is no damage, and nothing of the others stays."""
+    with bare.namespaces["host"].entered():
+        made = NftablesFirewall()
+        before = chains()
+        made.apply(EVERYTHING)
+        nft("add rule inet hostports user jump to_brA")
+        made.apply(EVERYTHING.reversed())
+        assert chains() == before | {"to_brA"}
+        assert nft("list chain inet hostports to_brA").count("\n") == 4
+        assert made.damage() == []
+        nft("flush chain inet hostports user")
+        made.rebuild()
+        assert chains() == before
+        made.remove()
+
+
+def chains() -> set[str]:
+    return set(re.findall(r"chain (\S+)", nft("list", "table", "inet", "hostports")))
+
+
 def test_whose_a_change_is_does_not_depend_on_numbers_of_processes_that_have_ended(
     bare: Lab,
 ) -> None:

@@ -31,7 +31,7 @@ from hostports.core.rules.nft import (
 )
 from hostports.core.rules.settings import needed, networks_of
 from hostports.core.rules.skeleton import LEADING, TABLE, USER_CHAIN
-from hostports.core.rules.state import RulesState
+from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.interfaces import Guards
 from hostports.linux import sysctl
@@ -70,6 +70,8 @@ class NftablesFirewall:
         self._guards = guards or UnrecordedGuards()
         self._lock = Lock()
         self.programs = Programs()
+        #: What is empty and would be gone, but for rules of others that lead there.
+        self._kept: frozenset[str] = frozenset()
         self._refuse_old_nft()
         listed = self._listed()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does. It is
@@ -91,7 +93,7 @@ class NftablesFirewall:
             former = sysctl.write(needed(networks_of(delta.opened)))
             if not delta.empty:
                 try:
-                    self._run_on_ours(change_script(delta))
+                    self._make(delta)
                 except HostportsError:
                     sysctl.write(former)
                     if not delta.opened:
@@ -150,18 +152,30 @@ class NftablesFirewall:
     def _remove(self, unwanted: Sequence[TableObject]) -> None:
         try:
             self.run(removal_script(unwanted))
-        except FirewallFailed:  # a rule of somebody else's leads there: it stays, without rules
+        except FirewallFailed:  # a rule of somebody else's leads there: that stays, without rules
             self.run(emptying_script(unwanted))
+            self._kept |= {each.name for each in unwanted if not self._removed(each)}
 
-    def _run_on_ours(self, script: str) -> None:
-        """Run a script; if it failed as others have deleted something of ours, on a table anew."""
+    def _removed(self, unwanted: TableObject) -> bool:
         try:
-            self.run(script)
+            self.run(removal_script([unwanted]))
         except FirewallFailed:
-            if not lacking(self._state.sizes(), sizes(self.listed())):
+            return False
+        return True
+
+    def _make(self, delta: Delta) -> None:
+        """Make a change, also where others have deleted something of ours, or lead to it."""
+        try:
+            self.run(change_script(delta))
+        except FirewallFailed:
+            if lacking(self._state.sizes(), sizes(self.listed())):
+                self._rebuild()
+                self.run(change_script(delta))
+            elif delta.removed_chains:
+                self.run(change_script(replace(delta, removed_chains=())))
+                self._remove([TableObject("chain", name) for name in delta.removed_chains])
+            else:
                 raise
-            self._rebuild()
-            self.run(script)
 
     def damage(self) -> list[str]:
         """What others did to the table, in words; found by counting, so not what they replaced.
@@ -174,7 +188,10 @@ class NftablesFirewall:
             return []
         if not listed:
             return [f"table inet {TABLE} is missing"]
-        return differences(before, sizes(listed))
+        found = sizes(listed).items()
+        return differences(
+            before, {name: size for name, size in found if size or name not in self._kept}
+        )
 
     def _sizes(self) -> dict[str, int]:
         with self._lock:
@@ -209,7 +226,7 @@ class NftablesFirewall:
         with self._lock:
             stop_forwarding(self._state.settings.guard)
             if present := self._present():
-                self.run(removal_script(present))
+                self._remove(present)
                 if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
             self._guards.clear()
