@@ -137,3 +137,29 @@ def test_without_a_firewall_no_rule_stays_and_the_relay_serves(made: Site, forme
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
     made.client.unpublish("nat1", ["8080:80"])
     assert made.answers(host_probe("remote", 8080)) == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("firewall", "rule"),
+    [
+        ("nftables", ["nft", "add rule inet hostports user jump to_hp-nat"]),
+        ("iptables", ["iptables", "-A", "HP-USER", "-j", "HP-to-hp-nat"]),
+    ],
+)
+def test_a_network_that_a_users_rule_leads_to_goes_and_may_come_back(
+    made: Site, firewall: str, rule: list[str]
+) -> None:
+    made.daemon.start("--firewall", firewall)
+    publish(made)
+    with made.lab.namespaces["host"].entered():
+        subprocess.run(rule, check=True)
+    for name in ("nat", "other"):
+        assert made.daemon.command("network", "rm", "--force", name).returncode == 0
+    publish(made)
+    check(made)
+    undone = {
+        "nftables": ["nft", "flush chain inet hostports user"],
+        "iptables": ["iptables", "-F", "HP-USER"],
+    }
+    with made.lab.namespaces["host"].entered():
+        subprocess.run(undone[firewall], check=True)

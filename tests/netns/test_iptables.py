@@ -89,6 +89,24 @@ def test_users_rules_stay_and_come_first(iptables: Iptables) -> None:
     ]
 
 
+def test_a_network_goes_although_a_users_rule_leads_to_a_chain_of_it(iptables: Iptables) -> None:
+    """The rule leads to nothing then, which is no damage."""
+    firewall = IptablesFirewall(Settings(), iptables=iptables)
+    before = set(rules_of(iptables).splitlines())
+    change = FirewallChange(opened=tuple(WANTED))
+    firewall.apply(change)
+    rule = "-A HP-USER -i lo -j HP-to-br0"
+    iptables.restore(Family.IPV4, f"*filter\n{rule}\nCOMMIT\n")
+    firewall.apply(change.reversed())
+    for _ in range(2):
+        assert set(rules_of(iptables).splitlines()) == before | {":HP-to-br0 -", rule}
+        assert firewall.damage() == []
+        firewall.rebuild()
+    iptables.restore(Family.IPV4, "*filter\n-F HP-USER\nCOMMIT\n")
+    firewall.rebuild()
+    assert set(rules_of(iptables).splitlines()) == before
+
+
 def test_what_somebody_flushed_is_made_again_and_stands_first(iptables: Iptables) -> None:
     firewall = IptablesFirewall(Settings(), WANTED, iptables=iptables)
     before = rules_of(iptables)

@@ -17,7 +17,7 @@ from typing import Final
 from hostports.core.rules.data import Element, Settings
 from hostports.core.rules.iptables import listing
 from hostports.core.rules.iptables.items import ITEMS
-from hostports.core.rules.iptables.place import placed
+from hostports.core.rules.iptables.place import place, placed
 from hostports.core.rules.iptables.script import (
     Present,
     change_script,
@@ -206,7 +206,14 @@ class IptablesFirewall:
             for of, wanted in self._jumps.items()
             for each in set(wanted).difference(listing.present(saved[of]).jumps)
         )
-        return [*sorted(jumps), *differences(before, _sizes(saved))][:_MOST_TOLD]
+        led_to = {
+            place(of, "filter", name)
+            for of, text in saved.items()
+            for name in listing.present(text).led_to
+        }
+        found = _sizes(saved).items()
+        there = {name: size for name, size in found if size or name not in led_to}
+        return [*sorted(jumps), *differences(before, there)][:_MOST_TOLD]
 
     def traffic(self) -> Mapping[SocketAddress, Traffic]:
         """What has passed through each open binding by DNAT, by its socket.
@@ -259,7 +266,8 @@ class IptablesFirewall:
     def _make(self, delta: Delta) -> None:
         left = _Left(self._state, delta)
         for of in self.iptables.families:
-            self.iptables.restore(of, change_script(of, delta, left))
+            present = self.iptables.present(of) if networks_of(delta.closed) else Present()
+            self.iptables.restore(of, change_script(of, delta, left, present.led_to))
 
     def _make_whole(self, parts: Set[str] = frozenset()) -> None:
         settings, whole = self._state.settings, self._state.whole()

@@ -16,6 +16,7 @@ from hostports.model.port import Protocol, SocketAddress
 
 #: Of whatever version or words: one that stays would keep its chain from being removed.
 _JUMP: Final = re.compile(rf"-A (?!{OURS})(\S+) ((?:.* )?-j {OURS}(?!USER$)\S+)")
+_OF_USER: Final = re.compile(rf"-A {USER_CHAIN} (?:.* )?-[jg] ({OURS}\S+)")
 _COUNTS: Final = re.compile(r"\[(\d+):(\d+)\] -A (\S+) (.*)")
 _PROTOCOL: Final = re.compile(r"-p (\w+)")
 _PUBLISHED: Final = re.compile(r"--dport (\d+)")
@@ -28,12 +29,15 @@ def present(saved: str) -> Present:
     """What is there of us."""
     chains: dict[str, list[str]] = {}
     found: list[Jump] = []
+    led_to: set[str] = set()
     for table, line in _lines(saved):
         if line.startswith(f":{OURS}"):
             chains.setdefault(table, []).append(line[1:].split()[0])
         elif jump := _JUMP.fullmatch(line):
             found.append(Jump(table, *jump.groups()))
-    return Present(chains, tuple(found))
+        elif user := _OF_USER.fullmatch(line):
+            led_to.add(user[1])
+    return Present(chains, tuple(found), frozenset(led_to))
 
 
 def sizes(of: Family, saved: str) -> dict[str, int]:

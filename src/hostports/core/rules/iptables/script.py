@@ -19,10 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is there of us in one family: chains by their table, and jumps to them."""
+    """What is there of us in one family: chains by their table, and jumps to them.
+
+    `led_to` are chains that the user's own rules jump to, which can be emptied only.
+    """
 
     chains: Mapping[str, Sequence[str]] = field(default_factory=dict)
     jumps: tuple[Jump, ...] = ()
+    led_to: frozenset[str] = frozenset()
 
     @property
     def networks(self) -> bool:
@@ -30,8 +34,15 @@ class Present:
         return any(name.startswith(f"{OURS}to-") for name in self.chains.get("filter", ()))
 
 
-def change_script(of: Family, delta: Delta, left: Callable[[str], Iterable[Element]]) -> str:
+def change_script(
+    of: Family,
+    delta: Delta,
+    left: Callable[[str], Iterable[Element]],
+    led_to: Set[str] = frozenset(),
+) -> str:
     """The commands that make a delta; `left` are the elements that stay in a chain.
+
+    Chains that are `led_to` by the user's rules are emptied only.
 
     Each table is a transaction of its own. What comes does so by the order of tables, and what goes
     against it: so what protects a port is there before it is reached, and until it isn't any more.
@@ -47,8 +58,7 @@ def change_script(of: Family, delta: Delta, left: Callable[[str], Iterable[Eleme
     for table in reversed(TABLES):
         less = [
             *_fewer(removed[table], added[table], set(gone[table]), left),
-            *(f"-F {_name(each)}" for each in gone[table]),
-            *(f"-X {_name(each)}" for each in gone[table]),
+            *_without(map(_name, gone[table]), led_to),
         ]
         lines += _transaction(table, less)
     return _joined(lines)
@@ -75,8 +85,7 @@ def whole_script(
             *([f":{USER_CHAIN} - [0:0]"] if new_user else []),
             *_declared(written[table]),
             *(f"-D {each.chain} {each.rule}" for each in present.jumps if each.table == table),
-            *(f"-F {each}" for each in stale),
-            *(f"-X {each}" for each in stale),
+            *_without(stale, present.led_to),
             *_rules(written[table]),
             *map(_appended, added[table]),
             *(f"-I {each.chain} {each.rule}" for each in jumps(of) if each.table == table),
@@ -92,11 +101,17 @@ def removal_script(present: Present, *, user: bool) -> str:
         ours = [each for each in present.chains.get(table, ()) if user or each != USER_CHAIN]
         body = [
             *(f"-D {each.chain} {each.rule}" for each in present.jumps if each.table == table),
-            *(f"-F {each}" for each in ours),
-            *(f"-X {each}" for each in ours),
+            *_without(ours, present.led_to),
         ]
         lines += _transaction(table, body)
     return _joined(lines)
+
+
+def _without(chains: Iterable[str], led_to: Set[str]) -> Iterator[str]:
+    """The end of chains: rules of one may lead to another."""
+    names = list(chains)
+    yield from (f"-F {each}" for each in names)
+    yield from (f"-X {each}" for each in names if each not in led_to)
 
 
 def _fewer(
