@@ -3,6 +3,7 @@
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,30 @@ def test_without_a_firewall_no_rule_stays_and_the_relay_serves(made: Site, forme
     assert made.answers(host_probe("remote", 8080)) == ["nat1"]
     made.client.unpublish("nat1", ["8080:80"])
     assert made.answers(host_probe("remote", 8080)) == ["refused"]
+
+
+@pytest.mark.parametrize("former", ["nftables", "iptables"])
+def test_without_a_firewall_connections_by_the_relay_go_on_and_those_by_dnat_end(
+    made: Site, former: str
+) -> None:
+    with made.lab.namespaces["nat1"].entered():
+        server = socket.create_server(("0.0.0.0", 7000))
+    made.daemon.start("--firewall", former)
+    publish(made)
+    ways = {"remote": HOST_IPV4, "host": "127.0.0.1"}
+    with server, ExitStack() as stack:
+        clients, ends = {}, {}
+        for where, ip in ways.items():
+            client = connected(made.lab.namespaces[where], ip, 7000)
+            clients[where] = stack.enter_context(client)
+            ends[where] = stack.enter_context(server.accept()[0])
+        made.daemon.stop()
+        made.daemon.start("--firewall", "none")
+        for each in clients.values():
+            each.sendall(b"still there?")
+        assert ends["host"].recv(100) == b"still there?"
+        with pytest.raises(ConnectionResetError):
+            clients["remote"].recv(100)
 
 
 @pytest.mark.parametrize(
