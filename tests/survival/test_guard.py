@@ -143,8 +143,10 @@ def test_a_daemon_that_is_refused_remembers_what_the_rules_say_before_they_are_d
     other.daemon.process.wait(PATIENCE_S)
     flush(made)
     other.daemon.start()
-    other.client.create_network("other")
-    other.add_container("other1")
-    assert other.answers(Probe("other1", "10.8.0.2", 7000)) == ["trusted"]
-    assert other.answers(*TRANSIT, seconds=SILENCE_S) == ["nothing", "nothing"]
-    other.daemon.take_down()
+    try:
+        other.client.create_network("other")
+        other.add_container("other1")
+        assert other.answers(Probe("other1", "10.8.0.2", 7000)) == ["trusted"]
+        assert other.answers(*TRANSIT, seconds=SILENCE_S) == ["nothing", "nothing"]
+    finally:
+        other.daemon.take_down()
