@@ -123,8 +123,8 @@ class Guards(Interface):
         """Remember these, too, before forwarding is switched on; all that are remembered."""
         ...
 
-    def clear(self) -> None:
-        """Forget all, when forwarding is off again."""
+    def remove(self, families: Set[Family]) -> None:
+        """Forget these, when forwarding is off again."""
         ...
 
 

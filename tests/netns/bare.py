@@ -8,8 +8,10 @@ from typing import Final, TypeVar
 from hostports.core.rules.data import Settings
 from hostports.core.rules.settings import FORWARDING
 from hostports.linux import sysctl
+from hostports.linux.guard import UnrecordedGuards
 from hostports.linux.iptables import Iptables, IptablesFirewall
 from hostports.linux.nftables import NftablesFirewall
+from hostports.model.address import Family
 from tests.netns.firewall_checks import EVERYTHING, RealFirewall
 from tests.netns.lab import CONTAINERS, NEIGHBOURS, Lab, lab
 
@@ -20,6 +22,13 @@ BACKENDS: Final[dict[str, Callable[[Settings | None], RealFirewall]]] = {
     "iptables-nft": partial(IptablesFirewall, iptables=Iptables("-nft")),
     "iptables-legacy": partial(IptablesFirewall, iptables=Iptables("-legacy")),
 }
+
+
+def no_router() -> UnrecordedGuards:
+    """What is remembered of a host that a former network has made a router."""
+    guards = UnrecordedGuards()
+    guards.add(frozenset(Family))
+    return guards
 
 
 @contextmanager

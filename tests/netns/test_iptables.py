@@ -21,6 +21,7 @@ from hostports.linux.rule_watch import RuleWatch, in_our_chains
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem
 from tests.contract.test_firewall import NETWORK, WEB, binding
+from tests.netns.bare import no_router
 from tests.netns.firewall_checks import CHECKS, MODES, SPECIALS, Host, host
 from tests.netns.namespaces import Namespace, namespace, nft
 from tests.netns.refusing import refusing
@@ -91,7 +92,7 @@ def test_users_rules_stay_and_come_first(iptables: Iptables) -> None:
 
 def test_a_network_goes_although_a_users_rule_leads_to_a_chain_of_it(iptables: Iptables) -> None:
     """The rule leads to nothing then, which is no damage."""
-    firewall = IptablesFirewall(Settings(), iptables=iptables)
+    firewall = IptablesFirewall(Settings(), guards=no_router(), iptables=iptables)
     before = set(rules_of(iptables).splitlines())
     change = FirewallChange(opened=tuple(WANTED))
     firewall.apply(change)

@@ -14,7 +14,7 @@ from hostports.linux.multicast import Multicast, sender
 from hostports.linux.nftables import NftablesFirewall
 from hostports.linux.rule_watch import RuleWatch
 from hostports.model.firewall import Damage, FirewallChange
-from tests.netns.bare import bare_lab, on_host
+from tests.netns.bare import bare_lab, no_router, on_host
 from tests.netns.firewall_checks import EVERYTHING
 from tests.netns.lab import Lab
 from tests.netns.namespaces import nft
@@ -44,7 +44,7 @@ def test_nothing_of_ours_stays_after_removal(bare: Lab) -> None:
 
 def test_networks_that_go_leave_the_table_byte_for_byte_as_it_was(bare: Lab) -> None:
     with bare.namespaces["host"].entered():
-        made = NftablesFirewall()
+        made = NftablesFirewall(guards=no_router())
         before = nft("-s", "list", "ruleset")
         made.apply(EVERYTHING)
         made.apply(EVERYTHING.reversed())
@@ -198,7 +198,7 @@ def test_a_chain_that_nobody_wants_but_somebodys_rule_leads_to_stays_without_rul
 def test_a_network_goes_although_somebodys_rule_leads_to_a_chain_of_it(bare: Lab) -> None:
     """The rule leads to nothing then, which is no damage, and nothing of the others stays."""
     with bare.namespaces["host"].entered():
-        made = NftablesFirewall()
+        made = NftablesFirewall(guards=no_router())
         before = chains()
         made.apply(EVERYTHING)
         nft("add rule inet hostports user jump to_brA")

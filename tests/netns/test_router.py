@@ -1,14 +1,19 @@
 """A host that becomes a router, and one that routes directly to containers, on every firewall."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hostports.core.rules.data import Settings
+from hostports.core.rules.settings import networks_of
+from hostports.errors import FirewallFailed
+from hostports.model.firewall import FirewallChange
 from tests.netns.bare import BACKENDS, bare_lab, on_host
 from tests.netns.firewall_checks import EVERYTHING, NOTHING, PATIENCE, SILENCE, RealFirewall
 from tests.netns.lab import Lab, Probe
+from tests.netns.namespaces import Namespace
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 #: From one neighbour to the other through the host, in both families.
@@ -71,11 +76,42 @@ def test_direct_routing_reaches_published_ports_where_it_is_allowed(
         assert bare.ask(closed, SILENCE) == [NOTHING] * len(closed)
 
 
+def become_router(host: Namespace) -> None:
+    host.sysctl("net.ipv4.ip_forward", "1")
+    host.sysctl("net.ipv6.conf.all.forwarding", "1")
+
+
 def test_a_host_that_was_a_router_stays_one(
     bare: Lab, backend: Callable[[Settings | None], RealFirewall]
 ) -> None:
-    host = bare.namespaces["host"]
-    host.sysctl("net.ipv4.ip_forward", "1")
-    host.sysctl("net.ipv6.conf.all.forwarding", "1")
+    become_router(bare.namespaces["host"])
     with on_host(bare, backend=backend):
         assert who(bare.ask(TRANSIT, PATIENCE)) == ["trusted", "trusted"]
+
+
+def test_so_does_one_that_others_make_a_router_before_a_network_of_ours_is_there(
+    bare: Lab, backend: Callable[[Settings | None], RealFirewall]
+) -> None:
+    """Docker, or Podman, started or first used after our daemon."""
+
+    def used_later(settings: Settings | None) -> RealFirewall:
+        made = backend(settings)
+        become_router(bare.namespaces["host"])
+        return made
+
+    with on_host(bare, backend=used_later):
+        assert who(bare.ask(TRANSIT, PATIENCE)) == ["trusted", "trusted"]
+
+
+def test_where_no_network_came_to_be_the_host_is_as_it_was(
+    bare: Lab, backend: Callable[[Settings | None], RealFirewall]
+) -> None:
+    unbridged = replace(networks_of(EVERYTHING.opened)[0], name="unbridged", bridge="")
+    with bare.namespaces["host"].entered():
+        made = backend(None)
+        before = made.listed()
+        with pytest.raises(FirewallFailed, match="has no bridge"):
+            made.apply(FirewallChange(opened=(*EVERYTHING.opened, unbridged)))
+        assert made.listed() == before
+        made.remove()
+    assert not forwarding(bare)

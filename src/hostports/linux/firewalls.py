@@ -92,7 +92,7 @@ def nobody(
     _refuse_others(others, table, take_over=take_over)
     stop_forwarding(guarded)
     _remove(others, table)
-    guards.clear()
+    guards.remove(guarded)
     return NoFirewall()
 
 

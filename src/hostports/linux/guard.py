@@ -1,11 +1,16 @@
 """Families in which the host was no router before us: what we switched on, and switch off again."""
 
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager
 from pathlib import Path
 
-from hostports.core.rules.settings import FORWARDING
+from hostports.core.rules.settings import FORWARDING, needed
+from hostports.core.rules.state import RulesState
+from hostports.errors import HostportsError
+from hostports.interfaces import Guards
 from hostports.linux import sysctl
 from hostports.model.address import Family
+from hostports.model.network import BridgeNetwork
 
 
 class UnrecordedGuards:
@@ -19,9 +24,9 @@ class UnrecordedGuards:
         self._families |= families
         return self._families
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._families = frozenset()
+    def remove(self, families: Set[Family]) -> None:
+        """Forget these."""
+        self._families -= families
 
 
 class NoGuards:
@@ -31,13 +36,43 @@ class NoGuards:
         """None."""
         return frozenset()
 
-    def clear(self) -> None:
+    def remove(self, families: Set[Family]) -> None:
         """There is nothing to forget."""
 
 
-def not_forwarding() -> frozenset[Family]:
-    """The families in which the host is no router now."""
-    return frozenset(of for of, names in FORWARDING.items() if sysctl.read(names[-1]) == "0")
+def switched_on(networks: Iterable[BridgeNetwork]) -> frozenset[Family]:
+    """The families in which networks need the host to be a router, which it isn't yet."""
+    wanted = needed(networks)
+    return frozenset(
+        of
+        for of, names in FORWARDING.items()
+        if names[-1] in wanted and sysctl.read(names[-1]) == "0"
+    )
+
+
+@contextmanager
+def guarding(
+    guards: Guards,
+    state: RulesState,
+    networks: Iterable[BridgeNetwork],
+    remake: Callable[[RulesState], None],
+) -> Iterator[None]:
+    """Guard the host as long as it is no router yet, where networks are about to make it one.
+
+    `remake` makes all rules anew by a state: by the former one again, if what follows fails.
+    """
+    new = switched_on(networks) - state.settings.guard
+    if not new:
+        yield
+        return
+    guard = guards.add(new)
+    try:
+        remake(state.guarding(guard))
+        yield
+    except HostportsError:
+        remake(state)
+        guards.remove(new)
+        raise
 
 
 def stop_forwarding(guarded: Set[Family]) -> None:

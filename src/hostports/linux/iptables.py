@@ -31,7 +31,7 @@ from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.interfaces import Guards
 from hostports.linux import sysctl
-from hostports.linux.guard import UnrecordedGuards, not_forwarding, stop_forwarding
+from hostports.linux.guard import UnrecordedGuards, guarding, stop_forwarding, switched_on
 from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
@@ -138,7 +138,7 @@ class IptablesFirewall:
         self._jumps: dict[Family, tuple[Jump, ...]] = {}
         self._guards = guards or UnrecordedGuards()
         # Before anybody is refused, as with nftables.
-        guard = self._guards.add(self.iptables.guarded() | not_forwarding())
+        guard = self._guards.add(self.iptables.guarded() | switched_on(networks_of(wanted)))
         if not take_over and self.iptables.holds_networks():
             raise DaemonThere(
                 f"{self.iptables} holds published ports of a daemon that doesn't run",
@@ -150,7 +150,8 @@ class IptablesFirewall:
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change, or raise and change nothing."""
-        with self._lock:
+        networks = networks_of(change.opened)
+        with self._lock, guarding(self._guards, self._state, networks, self._remake):
             delta = self._state.planned(change)
             former = sysctl.write(needed(networks_of(delta.opened)))
             try:
@@ -178,8 +179,7 @@ class IptablesFirewall:
     def reconfigure(self, settings: Settings) -> None:
         """Make all chains anew by other settings; the guard stays as it is."""
         with self._lock:
-            self._state = self._state.under(settings)
-        self.rebuild()
+            self._remake(self._state.under(settings))
 
     def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make all chains anew, each table at once, whatever became of them.
@@ -187,8 +187,15 @@ class IptablesFirewall:
         If only `parts` were changed, which are places, only the tables that these are in.
         """
         with self._lock:
-            sysctl.write(needed(networks_of(self._state.items())))
-            self._make_whole(parts)
+            self._rebuild(parts)
+
+    def _remake(self, state: RulesState) -> None:
+        self._state = state
+        self._rebuild()
+
+    def _rebuild(self, parts: Set[str] = frozenset()) -> None:
+        sysctl.write(needed(networks_of(self._state.items())))
+        self._make_whole(parts)
 
     def damage(self) -> list[str]:
         """What others did to our chains and what leads to them, in words; found by counting.
@@ -243,7 +250,7 @@ class IptablesFirewall:
         with self._lock:
             stop_forwarding(self._state.settings.guard)
             self.iptables.remove_ours()
-            self._guards.clear()
+            self._guards.remove(self._state.settings.guard)
 
     def _wanted(self) -> dict[str, int]:
         """How many rules each chain must have, by its place."""

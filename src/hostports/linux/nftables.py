@@ -35,7 +35,7 @@ from hostports.core.rules.state import Delta, RulesState
 from hostports.errors import DaemonThere, FirewallFailed, HostportsError, NotPermitted
 from hostports.interfaces import Guards
 from hostports.linux import sysctl
-from hostports.linux.guard import UnrecordedGuards, not_forwarding, stop_forwarding
+from hostports.linux.guard import UnrecordedGuards, guarding, stop_forwarding, switched_on
 from hostports.linux.programs import Programs
 from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem, Traffic
@@ -50,11 +50,11 @@ _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 class NftablesFirewall:
     """`Firewall` on nftables, in the network namespace of the process.
 
-    Where the host is no router yet, it is guarded: once a network has switched forwarding on, only
-    what is ours is forwarded, as in families that `guards` remember. What is `wanted` is open from
-    the first moment on, so that a restart closes nothing. A table that holds networks is replaced
-    only if it is ours to `take_over`; else `DaemonThere` is raised. Raises `FirewallFailed` if nft
-    is missing or too old.
+    Where the host is no router until a network makes it one, it is guarded: only what is ours is
+    forwarded, as in families that `guards` remember. What is `wanted` is open from the first
+    moment on, so that a restart closes nothing. A table that holds networks is replaced only if it
+    is ours to `take_over`; else `DaemonThere` is raised. Raises `FirewallFailed` if nft is missing
+    or too old.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class NftablesFirewall:
         listed = self._listed()
         # Whether forwarding is on doesn't tell who switched it on; the table of before does. It is
         # remembered before anybody is refused, who may then delete that table.
-        guard = self._guards.add(guarded_families(listed) | not_forwarding())
+        guard = self._guards.add(guarded_families(listed) | switched_on(networks_of(wanted)))
         if holds_networks(listed) and not take_over:
             raise DaemonThere(
                 f"table inet {TABLE} holds published ports of a daemon that doesn't run",
@@ -88,7 +88,8 @@ class NftablesFirewall:
 
     def apply(self, change: FirewallChange) -> None:
         """Make a change in one transaction, or raise and change nothing."""
-        with self._lock:
+        networks = networks_of(change.opened)
+        with self._lock, guarding(self._guards, self._state, networks, self._remake):
             delta = self._state.planned(change)
             former = sysctl.write(needed(networks_of(delta.opened)))
             if not delta.empty:
@@ -110,8 +111,7 @@ class NftablesFirewall:
     def reconfigure(self, settings: Settings) -> None:
         """Make the whole table anew by other settings; the guard stays as it is."""
         with self._lock:
-            self._state = self._state.under(settings)
-        self.rebuild()
+            self._remake(self._state.under(settings))
 
     def rebuild(self, parts: Set[str] = frozenset()) -> None:
         """Make the whole table anew, in one transaction, whatever became of it.
@@ -122,6 +122,10 @@ class NftablesFirewall:
         """
         with self._lock:
             self._rebuild(parts)
+
+    def _remake(self, state: RulesState) -> None:
+        self._state = state
+        self._rebuild()
 
     def _rebuild(self, parts: Set[str] = frozenset()) -> None:
         sysctl.write(needed(networks_of(self._state.items())))
@@ -229,7 +233,7 @@ class NftablesFirewall:
                 self._remove(present)
                 if not self._users():
                     self.run(f"delete table inet {TABLE}\n")
-            self._guards.clear()
+            self._guards.remove(self._state.settings.guard)
 
     def _listed(self) -> str:
         """The same without elements, which may be many.

@@ -10,7 +10,7 @@ from hostports.store.sqlite import SqliteStore
 _FORGET_FORMER: Final = "DELETE FROM guards WHERE boot != ?"
 _ADD: Final = "INSERT INTO guards (boot, namespace, family) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _ALL: Final = "SELECT family FROM guards WHERE boot = ? AND namespace = ?"
-_CLEAR: Final = "DELETE FROM guards WHERE boot = ? AND namespace = ?"
+_REMOVE: Final = "DELETE FROM guards WHERE boot = ? AND namespace = ? AND family = ?"
 
 
 class SqliteGuards:
@@ -28,7 +28,7 @@ class SqliteGuards:
             db.executemany(_ADD, [(*self._lifetime, of.value) for of in families])
             return frozenset(Family(of) for (of,) in db.execute(_ALL, self._lifetime))
 
-    def clear(self) -> None:
-        """Strike all out."""
+    def remove(self, families: Set[Family]) -> None:
+        """Strike these out."""
         with self._store.writing() as db:
-            db.execute(_CLEAR, self._lifetime)
+            db.executemany(_REMOVE, [(*self._lifetime, of.value) for of in families])

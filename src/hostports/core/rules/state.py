@@ -10,6 +10,7 @@ from hostports.core.rules.items import of_binding, of_endpoint, of_network
 from hostports.core.rules.settings import networks_of
 from hostports.core.rules.skeleton import LEADING, USER_CHAIN, chains, collections
 from hostports.errors import FirewallFailed
+from hostports.model.address import Family
 from hostports.model.firewall import FirewallChange, FirewallItem
 from hostports.model.network import BridgeNetwork, Endpoint
 from hostports.model.port import PortBinding
@@ -94,6 +95,11 @@ class RulesState:
         """The same, by other settings; the guard stays as it is."""
         guarded = replace(settings, guard=self.settings.guard)
         return RulesState.holding(self.items(), guarded, self._items)
+
+    def guarding(self, families: frozenset[Family]) -> "RulesState":
+        """The same with a guard of these."""
+        guarding = replace(self.settings, guard=families)
+        return RulesState.holding(self.items(), guarding, self._items)
 
     def planned(self, change: FirewallChange) -> Delta:
         """What a change does to the table; nothing happens yet.
